@@ -376,7 +376,8 @@ def test_a_circular_import_by_attribute_is_seen_too(write: Write) -> None:
 
     text = refused("ring_a")
 
-    assert "ring_a.py:1" in text and "ring_b.py:2" in text
+    assert "ring_a.py:1" in text
+    assert "ring_b.py:2" in text
 
 
 def test_a_ring_of_three_is_told_whole(write: Write) -> None:
@@ -391,7 +392,8 @@ def test_a_ring_of_three_is_told_whole(write: Write) -> None:
     cycle = find_cycle(caught.value.__cause__ or caught.value)
     assert cycle is not None
     assert [place.where for place in cycle.chain] == ["one.py:1", "two.py:1", "three.py:1"]
-    assert cycle.made is not None and cycle.made.where == "one.py:2"
+    assert cycle.made is not None
+    assert cycle.made.where == "one.py:2"
 
 
 def test_a_ring_entered_from_outside_begins_where_it_closes(write: Write) -> None:
@@ -420,6 +422,6 @@ def test_other_errors_are_no_cycle() -> None:
     assert find_cycle(ImportError("partially initialized module 'x'")) is None  # never raised: no place
 
 
-def test_a_value_without_wsgi_app_is_no_application() -> None:
-    """Looking like a scaffold is not enough."""
+def test_a_value_that_only_has_a_wsgi_app_is_no_application() -> None:
+    """Having one attribute of an application is not being one."""
     assert not is_application(SimpleNamespace(wsgi_app=print))

@@ -132,7 +132,7 @@ class AppGroup(click.Group):
             return super().command(**kwargs)(wrap(args[0]))
         register = super().command(*args, **kwargs)
 
-        def decorator(f: Callable[..., Any]) -> click.Command:
+        def decorator(f: Callable[..., Any]) -> Any:
             return register(wrap(f))
 
         return decorator

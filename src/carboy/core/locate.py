@@ -3,8 +3,8 @@
 The rules are Flask's, so that every project that works with `flask --app` is found here too. A failure says what was
 looked for, where, and what to write instead; errors of the project's own code keep their cause.
 
-An application is whatever is a Scaffold and can be called as WSGI. This file must not know the application's class:
-that class carries a command group, and the group comes here to load it.
+An application is known by what its class can do. This file must not know the class itself: that class carries a
+command group, and the group comes here to load it.
 """
 
 import ast
@@ -20,17 +20,17 @@ from types import ModuleType
 from typing import Any, NoReturn, Protocol, TypeGuard
 
 import click
-from werkzeug.local import LocalProxy
 
 from .cycle import find_cycle, shown
-from .scaffold import Scaffold
 
 APP_NAMES = ("app", "application")
 FACTORY_NAMES = ("create_app", "make_app")
 FILE_NAMES = ("wsgi.py", "app.py")
 
+_APPLICATION = ("wsgi_app", "app_context", "register_blueprint")
 
-class NoAppException(click.UsageError):  # noqa: N818 - Flask's name; extensions catch it
+
+class NoAppException(click.UsageError):
     """No application could be loaded; the message says why and what to do."""
 
 
@@ -48,9 +48,10 @@ class Application(Protocol):
 
 
 def is_application(value: object) -> TypeGuard[Application]:
-    """Tell whether a value found in a module is an application object (and not a blueprint or a class)."""
-    # NOTE: `from carboy import current_app` in the module must not count; with a context active the proxy says it is one.
-    return isinstance(value, Scaffold) and type(value) is not LocalProxy and hasattr(value, "wsgi_app")
+    """Tell whether a value found in a module is an application object (and not a blueprint, a class or a proxy)."""
+    # The class is asked, not the value: `from carboy import current_app` in a module must not count as a second
+    # application, and asking the proxy raises where no context is active.
+    return all(hasattr(type(value), name) for name in _APPLICATION)
 
 
 def find_app(target: str | os.PathLike[str] | None = None) -> Application:
@@ -172,7 +173,8 @@ def find_app_by_string(module: ModuleType, app_name: str) -> Application:
     except AttributeError as error:
         near = difflib.get_close_matches(name, vars(module), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        where = f" ({shown(module.__file__)})" if getattr(module, "__file__", None) else ""
+        file = getattr(module, "__file__", None)
+        where = f" ({shown(file)})" if file else ""
         raise NoAppException(f"There is no {name!r} in module {home!r}{where}.{hint}") from error
     if args is not None or inspect.isfunction(value):
         if not callable(value):
