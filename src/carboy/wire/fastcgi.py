@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from struct import Struct, error as StructError
+from struct import Struct
+from struct import error as StructError
 from typing import Final
 
 __all__ = [
@@ -383,9 +384,7 @@ class Connection:
         self._living(request_id).wrote_stderr = True
         return _stream(RecordType.STDERR, request_id, data)
 
-    def end(
-        self, request_id: int, app_status: int = 0, status: RequestStatus = RequestStatus.COMPLETE
-    ) -> bytes:
+    def end(self, request_id: int, app_status: int = 0, status: RequestStatus = RequestStatus.COMPLETE) -> bytes:
         """End a request; its id may then be used again.
 
         An answer that was cut short (app_status other than 0) has no end of its stdout stream, so that
