@@ -1,0 +1,138 @@
+"""The application as a worker sees it: found by its target, described in a few words, asked for the right door.
+
+Carboy applications are found as everywhere (`core/locate.py`); any other ASGI or WSGI callable is served too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import SetupError
+from ..core.locate import NoAppException, find_app, split_target
+from .errors import WorkerFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An application ready for a door."""
+
+    #: The stranger's object: a Carboy app, or an ASGI or WSGI callable.
+    app: Any
+    name: str
+    #: None if the application does not tell.
+    routes: int | None = None
+    #: How many of its views are `def`, and how many `async def`.
+    sync_views: int | None = None
+    async_views: int | None = None
+
+    @property
+    def is_carboy(self) -> bool:
+        return hasattr(self.app, "asgi_app") and hasattr(self.app, "wsgi_app")
+
+
+def load(target: str | None, interface: str) -> Served:
+    """Find the application and make it ready to be served.
+
+    Args:
+        target: as in `carboy run TARGET`; None looks for wsgi.py, then app.py.
+        interface: the door it will be served through.
+
+    Raises:
+        WorkerFailed: it cannot be found, imported or frozen, or does not fit the door. The text is for the operator.
+    """
+    try:
+        app = _find(target)
+        freeze = getattr(app, "freeze", None)
+        if callable(freeze) and hasattr(app, "asgi_app"):
+            freeze()
+    except WorkerFailed:
+        raise
+    except NoAppException as error:
+        raise WorkerFailed(error.format_message()) from error
+    except SetupError as error:
+        raise WorkerFailed(f"{type(error).__name__}: {error}") from error
+    except BaseException as error:
+        # A stranger's module may end in anything, SystemExit and KeyboardInterrupt among it; all of it is a broken release.
+        raise WorkerFailed(f"loading {target or 'the application'} failed:\n{_traceback(error)}") from error
+    served = describe(app, target)
+    _must_fit(served, interface)
+    return served
+
+
+def _find(target: str | None) -> Any:
+    try:
+        return find_app(target)
+    except NoAppException:
+        plain = _plain_callable(target)
+        if plain is None:
+            raise
+        return plain
+
+
+def _plain_callable(target: str | None) -> Any:
+    """The ASGI or WSGI callable that a target names, once `find_app` has imported its module and found no Carboy."""
+    if target is None:
+        return None
+    path, name = split_target(target)
+    stem = path.removesuffix(".py").replace("/", ".").rpartition(".")[2]
+    for module_name in (path, stem):
+        module = sys.modules.get(module_name)
+        if module is None:
+            continue
+        for attribute in (name,) if name else ("app", "application"):
+            found = getattr(module, attribute, None)
+            if callable(found) and not inspect.isclass(found):
+                return found
+    return None
+
+
+def describe(app: Any, target: str | None) -> Served:
+    """Count what can be counted; a stranger's application tells nothing."""
+    name = str(getattr(app, "name", None) or target or "application")
+    views = getattr(app, "view_functions", None)
+    url_map = getattr(app, "url_map", None)
+    if not isinstance(views, dict) or url_map is None:
+        return Served(app, target or name)
+    routes = sum(1 for _ in url_map.iter_rules())
+    coloured = [inspect.iscoroutinefunction(inspect.unwrap(view)) for view in views.values()]
+    return Served(app, name, routes, len(coloured) - sum(coloured), sum(coloured))
+
+
+def is_asgi(app: Any) -> bool:
+    """Tell whether a callable takes `(scope, receive, send)`."""
+    if hasattr(app, "asgi_app"):
+        return True
+    target = app if inspect.isroutine(app) else getattr(type(app), "__call__", app)
+    if inspect.iscoroutinefunction(target):
+        return True
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return sum(1 for each in parameters if each.default is each.empty and each.kind < each.VAR_POSITIONAL) == 3
+
+
+def _must_fit(served: Served, interface: str) -> None:
+    app = served.app
+    if served.is_carboy:
+        return
+    if interface == "rsgi":
+        if hasattr(app, "__rsgi__"):
+            return
+        raise WorkerFailed(f"{served.name} has no __rsgi__; serve it with --interface {'asgi' if is_asgi(app) else 'wsgi'}")
+    if interface == "asgi" and not is_asgi(app):
+        raise WorkerFailed(f"{served.name} is a WSGI callable; serve it with --interface wsgi")
+    if interface == "wsgi" and is_asgi(app):
+        raise WorkerFailed(f"{served.name} is an ASGI callable; serve it with --interface asgi")
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback from the application's first own line on."""
+    ours = ("/importlib/", "<frozen", __file__)
+    frames = traceback.extract_tb(error.__traceback__)
+    shown = [frame for frame in frames if not any(part in frame.filename for part in ours)]
+    return "".join([*traceback.format_list(shown), *traceback.format_exception_only(error)]).rstrip()

@@ -1,0 +1,56 @@
+"""One JSON object a line over a stream socket: how main process, workers and `carboy ctl` talk.
+
+The reading half is sans-IO: bytes in, messages out.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+#: A message. JSON objects, so values are what JSON has.
+Message = dict[str, Any]
+
+#: Nobody sends lines as long as this; who does is cut off.
+LONGEST = 1 << 20
+
+
+class Lines:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, received: bytes) -> Iterator[Message]:
+        """Yield the messages completed by these bytes.
+
+        Raises:
+            ValueError: a line is no JSON object, or too long.
+        """
+        *lines, self.rest = (self.rest + received).split(b"\n")
+        if len(self.rest) > LONGEST:
+            raise ValueError("line too long")
+        for line in lines:
+            message = json.loads(line)
+            if not isinstance(message, dict):
+                raise ValueError("not an object")
+            yield message
+
+
+def pack(message: Message) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def receive_one(connection: socket.socket) -> Message | None:
+    """Block for the next message on a fresh connection; None at its end. Reads no byte past it."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        chunk = connection.recv(65536, socket.MSG_PEEK)
+        if not chunk:
+            return None
+        end = chunk.find(b"\n") + 1
+        line += connection.recv(end or len(chunk))
+    message = json.loads(line)
+    return message if isinstance(message, dict) else None

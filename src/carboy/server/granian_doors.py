@@ -1,0 +1,293 @@
+"""Granian's part in a worker: HTTP parsed in Rust, handed to ASGI, RSGI or WSGI callables.
+
+The only file that knows granian's private names (2.8.7; `tests/server/test_granian_doors.py` holds them version by
+version). From granian comes the parsing and the scheduling on the loop; sockets, signals, processes are ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from granian._futures import _new_cbscheduler
+from granian._granian import ASGIWorker, RSGIWorker, SocketHolder, WorkerSignal, WSGIWorker
+from granian.asgi import LifespanProtocol
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.wsgi import _callback_wrapper as wsgi_runner
+
+from .door import ASGIApp, production
+from .errors import WorkerFailed
+from .gate import Gate
+from .machine import descriptor_limit
+from .options import Options
+from .tally import Tally
+
+#: Threads for `def` applications on the WSGI door. Measured: 1 to 16 cost the same a request, hundreds cost more.
+WSGI_THREADS = 16
+#: Rust's own pool for files; its default.
+RUST_BLOCKING_THREADS = 512
+
+CLOSE_BYTES = (b"connection", b"close")
+CLOSE_TEXT = ("connection", "close")
+
+
+def _tls(options: Options) -> tuple[bool, str | None, str | None, str | None, str, str | None, list[str], bool]:
+    if not options.tls_cert or not options.tls_key:
+        return False, None, None, None, "tls1.2", None, [], False
+    try:
+        # Tried here, because granian ends the process without a word about a bad key.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key, options.tls_password)
+    except (ssl.SSLError, OSError) as error:
+        raise WorkerFailed(f"the TLS files {options.tls_cert} and {options.tls_key} do not work together: {error}") from error
+    return (
+        True,
+        options.tls_cert,
+        options.tls_key,
+        options.tls_password,
+        f"tls{options.tls_min}",
+        options.tls_client_ca,
+        [],
+        options.tls_client_ca is not None,
+    )
+
+
+def connections(options: Options) -> int:
+    """Most connections a worker holds open: never so many that no descriptor is left for the application."""
+    limit = descriptor_limit()
+    return max(1, min(options.backpressure, limit - max(32, limit // 10)))
+
+
+class HTTPServer:
+    """Granian serving one application in this process, on the gate's descriptor.
+
+    `begin` starts accepting; `end` (from any thread) ends gracefully: no more accepting, answers in flight are
+    finished, idle connections closed; then `ended` is called, from one of granian's threads.
+    """
+
+    def __init__(self, worker_class: type[Any], gate: Gate, options: Options, python_threads: int) -> None:
+        self.signal = WorkerSignal()
+        unix = gate.listening.family == socket.AF_UNIX
+        holder = SocketHolder(gate.fd, unix, options.backlog)
+        websockets = () if worker_class is WSGIWorker else (options.websockets,)
+        self.worker = worker_class(
+            1,
+            (None, holder),
+            None,  # no metrics pipe
+            options.runtime_threads,
+            RUST_BLOCKING_THREADS,
+            python_threads,
+            30,  # seconds an idle Python thread of granian lives
+            connections(options),
+            options.http,
+            HTTP1Settings(
+                header_read_timeout=int(options.header_timeout * 1000),
+                keep_alive=options.keep_alive,
+                max_buffer_size=options.header_buffer,
+                pipeline_flush=False,
+            ),
+            HTTP2Settings(max_headers_size=options.header_buffer) if options.http != "1" else None,
+            *websockets,
+            None,  # no static files: the application's business
+            *_tls(options),
+            (None, None),  # no metrics
+        )
+        self.serve = self.worker.serve_mtr_uds if unix else self.worker.serve_mtr
+
+    def begin(self, callback: Callable[..., Any], loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> None:
+        self.signal.add_cb(ended)
+        self.serve(_new_cbscheduler(loop, callback, impl_asyncio=True), loop, self.signal)
+
+    def end(self) -> None:
+        self.signal.set()
+
+
+class LoopDoor:
+    """A door whose requests are tasks on this process's event loop."""
+
+    def __init__(self, worker_class: type[Any], gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.over = asyncio.Event()
+        self.server = HTTPServer(worker_class, gate, options, 1)
+        self.end = self.server.end
+
+    def begin(self, callback: Callable[..., Any]) -> None:
+        self.server.begin(callback, self.loop, lambda: self.loop.call_soon_threadsafe(self.over.set))
+
+
+def asgi_callback(app: ASGIApp, state: dict[str, Any], root_path: str, tally: Tally) -> Callable[[Any], Any]:
+    """Make the coroutine function that granian schedules for each request: counts, calls, reports the end."""
+
+    async def request(watcher: Any) -> None:
+        tally.started += 1
+        protocol = watcher.proto
+        scope = watcher.scope
+        scope.update(root_path=root_path, state=state.copy())
+        try:
+            await app(scope, protocol.receive, closing_send(protocol.send) if tally.draining else protocol.send)
+        except BaseException as error:
+            # Granian answers 500, or cuts the stream if it has begun; and logs.
+            watcher.err(error)
+            return
+        finally:
+            tally.answered += 1
+        watcher.done()
+
+    return request
+
+
+def closing_send(send: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Say `Connection: close` with the answer: this worker is leaving, the client's next request goes to another."""
+
+    def closing(event: Any) -> Any:
+        if event["type"] == "http.response.start":
+            kept = [each for each in event.get("headers", ()) if bytes(each[0]).lower() != b"connection"]
+            event = {**event, "headers": [*kept, CLOSE_BYTES]}
+        return send(event)
+
+    return closing
+
+
+def asgi_door(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> LoopDoor:
+    return LoopDoor(ASGIWorker, gate, options, loop)
+
+
+def rsgi_door(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> LoopDoor:
+    return LoopDoor(RSGIWorker, gate, options, loop)
+
+
+def rsgi_callback(app: Callable[[Any, Any], Any], tally: Tally) -> Callable[[Any], Any]:
+    async def request(watcher: Any) -> None:
+        tally.started += 1
+        protocol = ClosingProtocol(watcher.proto) if tally.draining else watcher.proto
+        try:
+            await app(watcher.scope, protocol)
+        except BaseException as error:
+            watcher.err(error)
+            return
+        finally:
+            tally.answered += 1
+        watcher.done()
+
+    return request
+
+
+class ClosingProtocol:
+    """An RSGI protocol whose answers close their connection; only made while draining."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(self) -> Any:
+        return self.inner()
+
+    def __aiter__(self) -> Any:
+        return self.inner.__aiter__()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+        if not name.startswith("response_"):
+            return found
+
+        def respond(status: int, headers: Iterable[tuple[str, str]], *rest: Any) -> Any:
+            return found(status, [*(each for each in headers if each[0].lower() != "connection"), CLOSE_TEXT], *rest)
+
+        return respond
+
+
+def serve_wsgi(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> HTTPServer:
+    return HTTPServer(WSGIWorker, gate, options, options.threads or WSGI_THREADS)
+
+
+def wsgi_callback(app: Callable[..., Iterable[bytes]], root_path: str, tally: Tally) -> Callable[..., Any]:
+    # PERF: `+=` on a slot is one writer at a time under the interpreter's lock; a lost count would show in
+    # `in_flight` for good, so begin and end are counted under a lock of their own (0.1 µs of 14).
+    lock = threading.Lock()
+
+    def begun() -> None:
+        with lock:
+            tally.started += 1
+
+    def ended() -> None:
+        with lock:
+            tally.answered += 1
+
+    def counted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        begun()
+        if tally.draining:
+            start_response = closing_start(start_response)
+        try:
+            body = app(environ, start_response)
+        except BaseException:
+            ended()
+            raise
+        if isinstance(body, list):
+            ended()
+            return body
+        return CountedBody(body, ended)
+
+    runner: Callable[..., Any] = wsgi_runner(counted, {"url_path_prefix": root_path or None}, None)
+    return runner
+
+
+def closing_start(start_response: Callable[..., Any]) -> Callable[..., Any]:
+    def closing(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        return start_response(status, [*(each for each in headers if each[0].lower() != "connection"), CLOSE_TEXT], exc_info)
+
+    return closing
+
+
+class CountedBody:
+    """A WSGI body that tells when it is through, once."""
+
+    def __init__(self, inner: Iterable[bytes], ended: Callable[[], None]) -> None:
+        self.inner = inner
+        self.ended: Callable[[], None] | None = ended
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.inner)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self.inner, "close", None)
+            if close is not None:
+                close()
+        finally:
+            ended, self.ended = self.ended, None
+            if ended is not None:
+                ended()
+
+
+class Lifespan:
+    """The application's start and end, as ASGI tells them; an application without them is served all the same."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.protocol = LifespanProtocol(app)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.protocol.state
+        return state
+
+    async def start(self) -> None:
+        logger = logging.getLogger("_granian")
+        level = logger.level
+        # Granian warns of applications without lifespan; the specification allows them.
+        logger.setLevel(logging.ERROR)
+        try:
+            await self.protocol.startup()
+        finally:
+            logger.setLevel(level)
+        if self.protocol.interrupt:
+            raise WorkerFailed("the application's start-up failed (lifespan.startup.failed); its log says why")
+
+    async def stop(self) -> None:
+        await self.protocol.shutdown()
+
+
+def layered(app: ASGIApp, options: Options) -> ASGIApp:
+    return production(app, options)

@@ -1,0 +1,72 @@
+"""From a target and options to an exit code: open what is needed, run the supervisor, leave nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from .control import ControlServer
+from .errors import BindError, ServerError
+from .listen import open_listener
+from .machine import processors, raise_descriptor_limit
+from .options import Options
+from .pidfile import pid_file
+from .supervisor import Supervisor
+from .systemd import activated_sockets
+
+log = logging.getLogger("carboy.server")
+
+
+def serve(target: str | None = None, options: Options | None = None) -> int:
+    """Serve an application until told to stop.
+
+    Args:
+        target: as in `carboy run TARGET`: `pkg:app`, `pkg:factory("x")`, a file; None looks for wsgi.py, then app.py.
+        options: how; all defaults if not given.
+
+    Returns:
+        The exit code: 0 after an orderly stop, 1 if the server could not start (the reason is printed).
+
+    Example:
+        >>> serve("shop:app", Options(port=9000, workers=2))  # doctest: +SKIP
+        0
+    """
+    options = options or Options()
+    configure_log(options)
+    try:
+        options.check()
+        raise_descriptor_limit()
+        listener = open_listener(options, activated_sockets(os.environ))
+        try:
+            control = open_control(options)
+        except BaseException:
+            listener.close()
+            raise
+        with pid_file(options.pid_file):
+            return Supervisor(target, options, options.workers or processors(), listener, control).run()
+    except ServerError as error:
+        print(f"carboy: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+def open_control(options: Options) -> ControlServer | None:
+    if options.control in {None, "", "off"}:
+        return None
+    if options.control != "auto":
+        return ControlServer(options.control)
+    try:
+        return ControlServer(None)
+    except (BindError, OSError) as error:
+        # Serving matters more than being asked how it goes.
+        log.warning("no control socket (%s); `carboy ctl` will not find this server", error)
+        return None
+
+
+def configure_log(options: Options) -> None:
+    """Give the server's log a handler, unless the caller has configured logging."""
+    log.setLevel(options.log_level.upper())
+    if not log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)

@@ -1,0 +1,667 @@
+"""The main process: keeps the workers at strength, renews them without loss, and leaves nothing behind.
+
+One thread, one loop over a selector: signals, the workers' channels, the control socket, and the clock. It imports
+no application code, so it cannot be hurt by one, and it holds the listening socket, so that no worker's death
+loses what waits in its queue.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import logging
+import os
+import random
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from . import banner
+from .channel import Lines, Message, pack
+from .control import ControlServer
+from .listen import Listener
+from .machine import resident_memory
+from .options import Options
+from .roster import BackOff, Renewal, State, Worker, limits_of
+from .systemd import Notifier
+
+log = logging.getLogger("carboy.server")
+
+#: Seconds between two looks at everything, when nothing happens.
+TICK = 0.25
+#: A worker that was told to leave ends itself; it is killed so much later.
+GRACE = 0.7
+#: Missing beats are given so much more than a blocked loop: the worker's own watchdog says more about the cause.
+SILENCE = 2.0
+#: Workers to keep when a reload replaces several at a time: one in four is in renewal.
+RENEWED_AT_ONCE = 4
+#: Ctrl-C is impatient.
+INTERRUPT_LIMIT, INTERRUPT_DRAIN = 5.0, 0.05
+
+
+class Link:
+    """A worker's process and channel."""
+
+    __slots__ = ("channel", "lines", "process", "worker")
+
+    def __init__(self, worker: Worker, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        self.worker = worker
+        self.process = process
+        self.channel = channel
+        self.lines = Lines()
+
+    def send(self, message: Message) -> None:
+        # A worker that is gone or hangs will be seen elsewhere.
+        with contextlib.suppress(OSError):
+            self.channel.sendall(pack(message), socket.MSG_DONTWAIT)
+
+
+class Supervisor:
+    """Runs the workers of one application on one socket."""
+
+    def __init__(self, target: str | None, options: Options, size: int, listener: Listener, control: ControlServer | None) -> None:
+        self.target = target
+        self.options = options
+        self.size = size
+        self.listener = listener
+        self.control = control
+        self.notifier = Notifier(os.environ)
+        self.chance = random.Random()
+        self.links: dict[int, Link] = {}  # by pid
+        self.backoffs: collections.defaultdict[int, BackOff] = collections.defaultdict(BackOff)
+        self.release = 1
+        self.renewal: Renewal | None = None
+        self.reload_wanted = False
+        #: Told how a reload ends: (went well, what happened).
+        self.reload_listeners: list[Callable[[bool, str], None]] = []
+        self.started = time.monotonic()
+        self.served: Message | None = None
+        self.stopping: float | None = None
+        self.stop_deadline = 0.0
+        self.drain = options.drain
+        self.exit_code = 0
+        self.restarts: collections.Counter[str] = collections.Counter()
+        self.told_failure: str | None = None
+        #: Given away for a moment when no descriptor is left for starting a worker.
+        self.reserve = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+        self.selector = selectors.DefaultSelector()
+        self.where = Whereabouts()
+        self.interrupts = 0
+
+    # ── the workers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def workers(self) -> list[Worker]:
+        return [link.worker for link in self.links.values()]
+
+    def in_slot(self, slot: int) -> list[Worker]:
+        return [each for each in self.workers if each.slot == slot]
+
+    def start_worker(self, slot: int, replaces: Worker | None = None) -> Worker | None:
+        """Spawn a process for a slot; None if the machine refuses (the slot's back-off then decides)."""
+        now = time.monotonic()
+        while self.reserve and len(self.reserve) > 4:
+            os.close(self.reserve.pop())
+        try:
+            link = self.spawn(slot, now)
+        except OSError as error:
+            pause = self.backoffs[slot].died(now, None)
+            log.error("cannot start a worker: %s; next try in %.1f s", error.strerror, pause)
+            return None
+        finally:
+            self.refill_reserve()
+        worker = link.worker
+        worker.deadline = now + self.options.start_timeout
+        if replaces is not None:
+            worker.replaces = replaces
+            replaces.successor = worker
+        self.links[worker.pid] = link
+        self.selector.register(link.channel, selectors.EVENT_READ, link)
+        return worker
+
+    def spawn(self, slot: int, now: float) -> Link:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, *subprocess._args_from_interpreter_flags(), "-m", "carboy.server", str(theirs.fileno())],  # type: ignore[attr-defined]  # as multiprocessing does
+                    pass_fds=(theirs.fileno(), self.listener.socket.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    cwd=self.where.directory,
+                    env={**os.environ, "PYTHONPATH": self.where.python_path},
+                    # Not in our process group: the terminal's Ctrl-C is for the main process alone.
+                    process_group=0,
+                )
+            ours.setblocking(True)
+            requests, age, memory = limits_of(self.options, self.chance)
+            spec = {
+                "parent": os.getpid(),
+                "path": self.where.sys_path(),
+                "options": self.options.to_json(),
+                "listen": self.listener.socket.fileno(),
+                "target": self.target,
+            }
+            # A child that dies while it starts: its exit will be seen.
+            with contextlib.suppress(OSError):
+                ours.sendall(pack(spec))
+            ours.setblocking(False)
+        except BaseException:
+            ours.close()
+            raise
+        return Link(Worker(slot, process.pid, self.release, now, requests, age, memory, last_beat=now), process, ours)
+
+    def refill_reserve(self) -> None:
+        with contextlib.suppress(OSError):
+            while len(self.reserve) < 8:
+                self.reserve.append(os.open(os.devnull, os.O_RDONLY))
+
+    def dismiss(self, worker: Worker, limit: float | None = None, drain: float | None = None) -> None:
+        """Tell a worker to leave: no new connections, drain, finish, end."""
+        if worker.state in {State.GONE, State.WEDGED}:
+            return
+        limit = self.options.stop_timeout - 1 if limit is None else limit
+        until = time.monotonic() + limit + GRACE
+        if worker.state is not State.LEAVING:
+            if worker.state is State.STARTING:
+                # Nothing is in flight, and it does not listen yet.
+                until = time.monotonic()
+            worker.pass_to(State.LEAVING)
+            worker.deadline = until
+        worker.deadline = min(until, worker.deadline or until)
+        self.links[worker.pid].send({"do": "leave", "limit": limit, "drain": self.drain if drain is None else drain})
+
+    def kill(self, worker: Worker, sort: signal.Signals = signal.SIGKILL) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid, sort)
+
+    def hear(self, link: Link) -> None:
+        """Read what a worker says; its end of file is its death."""
+        try:
+            received = link.channel.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self.selector.unregister(link.channel)
+            self.bury(link)
+            return
+        try:
+            for message in link.lines.feed(received):
+                self.take(link.worker, message)
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("worker %d speaks nonsense (%s); it is killed", link.worker.pid, error)
+            self.kill(link.worker)
+
+    def take(self, worker: Worker, message: Message) -> None:
+        now = time.monotonic()
+        match message["is"]:
+            case "beat":
+                worker.last_beat = now
+                worker.requests = message["requests"]
+                worker.in_flight = message["in_flight"]
+                worker.lag = message["lag"]
+                worker.loop_age = message["loop_age"]
+                worker.thread_age = message["thread_age"]
+                worker.queue = message["queue"]
+                worker.threads = message["threads"]
+                worker.descriptors = message["descriptors"]
+                worker.accepting = message["accepting"]
+                if message.get("stack"):
+                    log.error("worker %d: its event loop has been blocked for %.1f s here:\n%s", worker.pid, worker.loop_age, message["stack"].rstrip())
+            case "ready":
+                self.became_ready(worker, message, now)
+            case "failed":
+                worker.why_failed = message["why"]
+            case "leaving":
+                # Told by somebody else (kill PID): it counts no more, its place is filled at once.
+                if worker.state is State.READY:
+                    worker.pass_to(State.LEAVING)
+                    worker.deadline = now + self.options.stop_timeout + GRACE
+            case "cut off":
+                log.warning("worker %d: %d requests were cut off when its time was up", worker.pid, message["in_flight"])
+            case _:
+                log.debug("worker %d: %r", worker.pid, message)
+
+    def became_ready(self, worker: Worker, message: Message, now: float) -> None:
+        if worker.state is not State.STARTING:
+            return
+        worker.pass_to(State.READY)
+        worker.ready_at = worker.last_beat = now
+        worker.deadline = None
+        self.told_failure = None
+        log.debug("worker %d is ready after %.2f s", worker.pid, now - worker.born)
+        if self.served is None:
+            self.served = message
+            banner.show(message, self.target, self.options, self.size, self.listener.url)
+            self.notifier.ready(f"serving {message['app']} at {self.listener.url}")
+        old = worker.replaces
+        if old is not None:
+            worker.replaces = None
+            old.successor = None
+            if old.state is State.WEDGED:
+                self.kill(old, signal.SIGABRT)
+                old.deadline = now + GRACE
+            else:
+                self.dismiss(old)
+            if self.renewal is not None and worker.release == self.renewal.release:
+                self.renewal.proven = True
+                self.renewal.done += 1
+
+    def bury(self, link: Link) -> None:
+        """A worker's process has ended, or has closed its channel and is about to."""
+        worker, process = link.worker, link.process
+        link.channel.close()
+        try:
+            code = process.wait(1)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        del self.links[worker.pid]
+        before, now = worker.state, time.monotonic()
+        worker.pass_to(State.GONE)
+        if worker.successor is not None:
+            worker.successor.replaces = None
+        expected = before is State.LEAVING
+        if before is State.STARTING:
+            self.start_failed(worker, code, now)
+            return
+        if worker.replaces is not None:
+            worker.replaces.successor = None
+        if expected or self.stopping is not None:
+            if code not in {0, -signal.SIGKILL} and self.stopping is None:
+                log.warning("worker %d left with %s", worker.pid, ending(code))
+            return
+        ready_for = now - worker.ready_at if worker.ready_at is not None else None
+        if before is State.WEDGED:
+            # It did not come and go quickly: nothing is gained by waiting.
+            self.restarts["wedged"] += 1
+            return
+        self.restarts["died"] += 1
+        pause = 0.0 if worker.successor is not None else self.backoffs[worker.slot].died(now, ready_for)
+        log.error(
+            "worker %d died (%s) with %d requests in flight; a new one starts %s",
+            worker.pid, ending(code), worker.in_flight, f"in {pause:.1f} s" if pause else "now",
+        )  # fmt: skip
+
+    def start_failed(self, worker: Worker, code: int, now: float) -> None:
+        why = worker.why_failed or f"the process ended with {ending(code)} before it was ready"
+        old = worker.replaces
+        if old is not None:
+            old.successor = None
+        if self.stopping is not None:
+            return
+        if self.served is None:
+            print(f"carboy: {why}", file=sys.stderr, flush=True)
+            self.exit_code = 1
+            self.stop(0.0, 0.0)
+            return
+        self.restarts["failed to start"] += 1
+        if self.renewal is not None and worker.release == self.renewal.release and not self.renewal.proven:
+            self.end_renewal(False, f"the new release does not start; nothing was changed, the old one goes on:\n{why}")
+            return
+        pause = self.backoffs[worker.slot].died(now, None)
+        if why != self.told_failure:
+            self.told_failure = why
+            log.error("a worker could not start; next try in %.1f s, then slower and slower:\n%s", pause, why)
+        else:
+            log.error("a worker could not start, for the same reason; next try in %.1f s", pause)
+
+    # ── what is due ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self) -> None:
+        """Look at everything once; do what is due."""
+        now = time.monotonic()
+        self.reap()
+        self.enforce_deadlines(now)
+        if self.stopping is not None:
+            return
+        self.find_wedged(now)
+        self.renew(now)
+        self.recycle(now)
+        self.keep_strength(now)
+        self.notifier.sign_of_life(now)
+
+    def reap(self) -> None:
+        """See workers that ended although a child of theirs holds their channel open."""
+        for link in list(self.links.values()):
+            if link.process.poll() is not None and link.channel in self.selector.get_map():
+                # What it said last is still to be read.
+                self.hear(link)
+                if link.worker.pid in self.links:
+                    if link.channel in self.selector.get_map():
+                        self.selector.unregister(link.channel)
+                    self.bury(link)
+
+    def enforce_deadlines(self, now: float) -> None:
+        for worker in self.workers:
+            if worker.deadline is None or now < worker.deadline:
+                continue
+            if worker.state is State.STARTING:
+                worker.why_failed = (
+                    f"a worker was not ready within {self.options.start_timeout:g} s; "
+                    "see what the application waits for, or give --start-timeout"
+                )
+            elif worker.state is State.LEAVING and worker.ready_at is not None:
+                log.warning("worker %d did not leave in time; it is killed", worker.pid)
+            self.kill(worker)
+            worker.deadline = now + 1
+
+    def find_wedged(self, now: float) -> None:
+        limit = self.options.wedge_timeout
+        for worker in self.workers:
+            if worker.state is not State.READY:
+                continue
+            silent = now - worker.last_beat
+            if limit and (worker.loop_age > limit or silent > limit + SILENCE):
+                what = f"its loop is blocked for {worker.loop_age:.1f} s" if worker.loop_age > limit else f"no sign of life for {silent:.1f} s"
+                log.error("worker %d is wedged: %s; it is replaced", worker.pid, what)
+                worker.pass_to(State.WEDGED)
+                worker.deadline = now + 2.0  # for the new one to be ready; then it is of no use any more
+                if worker.successor is None:
+                    self.start_worker(worker.slot, replaces=worker)
+            elif self.options.thread_timeout and worker.thread_age > self.options.thread_timeout and worker.successor is None:
+                log.error("worker %d: no thread has been free for %.0f s; it is replaced", worker.pid, worker.thread_age)
+                self.restarts["threads"] += 1
+                self.start_worker(worker.slot, replaces=worker)
+
+    def recycle(self, now: float) -> None:
+        """Replace one worker that has had its time; one at a time, so that strength holds."""
+        if self.renewal is not None or any(each.replaces is not None for each in self.workers):
+            return
+        for worker in self.workers:
+            worker.memory = resident_memory(worker.pid) if worker.max_memory else 0
+            if worker.state is State.READY and self.backoffs[worker.slot].not_before <= now:
+                why = worker.must_be_recycled(now)
+                if why is not None:
+                    log.info("worker %d is recycled after %s", worker.pid, why)
+                    self.restarts["recycled"] += 1
+                    self.start_worker(worker.slot, replaces=worker)
+                    return
+
+    def keep_strength(self, now: float) -> None:
+        for slot in range(self.size):
+            present = [each for each in self.in_slot(slot) if each.state in {State.STARTING, State.READY}]
+            if not present and now >= self.backoffs[slot].not_before:
+                self.start_worker(slot)
+        for worker in self.workers:
+            if worker.slot >= self.size and worker.state in {State.STARTING, State.READY}:
+                self.dismiss(worker)
+
+    # ── reload ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def reload(self, listener: Callable[[bool, str], None] | None = None) -> None:
+        """Renew all workers, one after the other, once a new one has shown that the new release works."""
+        if listener is not None:
+            self.reload_listeners.append(listener)
+        if self.stopping is not None:
+            self.end_renewal(False, "the server is stopping")
+        elif self.renewal is not None:
+            # What changed since the running reload began is not in it: once more after it.
+            self.reload_wanted = True
+        else:
+            self.begin_renewal()
+
+    def begin_renewal(self) -> None:
+        self.reload_wanted = False
+        self.release += 1
+        old = sorted((each for each in self.workers if each.state is State.READY), key=lambda each: each.slot)
+        log.info("reload: release %d is tried in a new worker", self.release)
+        self.notifier.reloading()
+        self.renewal = Renewal(self.release, old)
+        for worker in self.workers:
+            if worker.state is State.STARTING:
+                self.dismiss(worker)
+
+    def renew(self, now: float) -> None:
+        renewal = self.renewal
+        if renewal is None:
+            return
+        renewal.waiting = [each for each in renewal.waiting if each.state is State.READY and each.slot < self.size]
+        on_the_way = [each for each in self.workers if each.replaces is not None]
+        if not renewal.waiting:
+            if not on_the_way and (renewal.proven or any(each.release == renewal.release and each.is_serving for each in self.workers)):
+                self.end_renewal(True, f"{renewal.done} workers renewed, release {renewal.release} serves")
+            return
+        at_once = max(1, self.size // RENEWED_AT_ONCE) if renewal.proven else 1
+        for worker in renewal.waiting:
+            if len(on_the_way) >= at_once:
+                return
+            if worker.successor is None and now >= self.backoffs[worker.slot].not_before:
+                new = self.start_worker(worker.slot, replaces=worker)
+                if new is None:
+                    if not renewal.proven:
+                        self.end_renewal(False, "no process could be started; nothing was changed, the old release goes on")
+                    return
+                on_the_way.append(new)
+
+    def end_renewal(self, good: bool, what: str) -> None:
+        self.renewal = None
+        log.log(logging.INFO if good else logging.ERROR, "reload: %s", what)
+        if self.served is not None and self.stopping is None:
+            self.notifier.ready(f"serving {self.served['app']} at {self.listener.url}" if good else "reload failed, the old release goes on")
+        listeners, self.reload_listeners = self.reload_listeners, []
+        if self.reload_wanted and self.stopping is None:
+            # The ones who asked meanwhile wait for the next round; we cannot tell them apart, so all do.
+            self.reload_listeners = listeners
+            self.begin_renewal()
+            return
+        for listener in listeners:
+            listener(good, what)
+
+    # ── stopping, scaling, telling ───────────────────────────────────────────────────────────────────────────────
+
+    def stop(self, limit: float, drain: float) -> None:
+        """Stop serving: refuse new connections, serve those accepted, end all within `limit` seconds."""
+        now = time.monotonic()
+        self.drain = min(self.drain, drain)
+        until = now + limit
+        self.stop_deadline = until if self.stopping is None else min(self.stop_deadline, until)
+        if self.stopping is None:
+            self.stopping = now
+            self.notifier.stopping()
+            if self.renewal is not None:
+                self.end_renewal(False, "the server is stopping")
+            self.listener.refuse_new()
+            self.wait_for_queue(min(1.0, limit / 4))
+        left = max(0.0, self.stop_deadline - time.monotonic())
+        for worker in self.workers:
+            if worker.state is State.STARTING and worker.replaces is None and left > 0:
+                self.kill(worker)
+            self.dismiss(worker, max(0.0, left - 2 * GRACE), self.drain)
+
+    def wait_for_queue(self, patience: float) -> None:
+        """Let the workers take what already waits in the kernel's queue, before they are told to take no more."""
+        if not any(each.is_serving for each in self.workers):
+            return
+        until = time.monotonic() + patience
+        if self.listener.is_unix:
+            time.sleep(min(0.1, patience))
+        while self.listener.waiting() and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def scale(self, size: int) -> None:
+        log.info("scaled from %d to %d workers", self.size, size)
+        self.size = size
+
+    def status(self) -> Message:
+        """What `carboy ctl status` shows."""
+        now = time.monotonic()
+        return {
+            "pid": os.getpid(),
+            "app": self.served["app"] if self.served else self.target,
+            "url": self.listener.url,
+            "interface": "fastcgi" if self.options.fastcgi else self.options.interface,
+            "uptime": round(now - self.started, 1),
+            "release": self.release,
+            "size": self.size,
+            "state": "stopping" if self.stopping is not None else "reloading" if self.renewal is not None else "serving",
+            "waiting": self.listener.waiting(),
+            "restarts": dict(self.restarts),
+            "workers": [
+                {
+                    "slot": each.slot,
+                    "pid": each.pid,
+                    "state": each.state.value,
+                    "release": each.release,
+                    "age": round(now - each.born, 1),
+                    "requests": each.requests,
+                    "in_flight": each.in_flight,
+                    "memory": resident_memory(each.pid),
+                    "lag": each.lag,
+                    "threads": each.threads,
+                    "queue": each.queue,
+                    "descriptors": each.descriptors,
+                    "accepting": each.accepting,
+                    "last_beat": round(now - each.last_beat, 2),
+                }
+                for each in sorted(self.workers, key=lambda each: (each.slot, each.born))
+            ],
+        }
+
+    def order(self, message: Message, answer: Callable[[Message], None]) -> None:
+        """Carry out an order of `carboy ctl`; the answer may come later."""
+        match message:
+            case {"do": "status"}:
+                answer({"ok": True, "status": self.status()})
+            case {"do": "reload"}:
+                self.reload(lambda good, what: answer({"ok": good, "what": what}))
+            case {"do": "stop"}:
+                answer({"ok": True, "what": f"stopping, within {self.options.stop_timeout:g} s", "pid": os.getpid()})
+                self.stop(self.options.stop_timeout, self.options.drain)
+            case {"do": "scale", "to": int(size)} if 1 <= size <= 1024:
+                self.scale(size)
+                answer({"ok": True, "what": f"{size} workers"})
+            case _:
+                answer({"ok": False, "what": "not understood; orders are status, reload, stop, scale N (1 to 1024)"})
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> int:
+        """Serve until told to stop; return the exit code."""
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        self.selector.register(reader, selectors.EVENT_READ, None)
+        if self.control is not None:
+            self.control.attach(self.selector, self.order)
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
+        before = {each: signal.signal(each, _noted) for each in handled}
+        old_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            self.keep_strength(time.monotonic())
+            while self.stopping is None or self.links:
+                self.turn(reader)
+            return self.exit_code
+        finally:
+            signal.set_wakeup_fd(old_fd)
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            for link in list(self.links.values()):
+                link.process.kill()
+                link.process.wait()
+            if self.control is not None:
+                self.control.close()
+            self.listener.close()
+            reader.close()
+            writer.close()
+            self.selector.close()
+            for fd in self.reserve:
+                os.close(fd)
+
+    def turn(self, signals: socket.socket) -> None:
+        for key, _ in self.selector.select(TICK):
+            if key.fileobj is signals:
+                for number in signals.recv(256):
+                    self.signalled(number)
+            elif isinstance(key.data, Link):
+                if key.fileobj in self.selector.get_map():
+                    self.hear(key.data)
+            elif callable(key.data):
+                key.data()
+        self.tick()
+
+    def signalled(self, number: int) -> None:
+        match number:
+            case signal.SIGTERM:
+                log.info("SIGTERM: stopping within %g s", self.options.stop_timeout)
+                self.stop(self.options.stop_timeout, self.options.drain)
+            case signal.SIGINT:
+                self.interrupts += 1
+                if self.interrupts == 1:
+                    log.info("stopping")
+                    self.stop(INTERRUPT_LIMIT, INTERRUPT_DRAIN)
+                else:
+                    self.stop(0.0, 0.0)
+            case signal.SIGHUP:
+                if self.where.lost_terminal():
+                    self.stop(self.options.stop_timeout, self.options.drain)
+                else:
+                    self.reload()
+            case _:
+                pass
+
+
+def _noted(_signal: int, _frame: FrameType | None) -> None:
+    """The wake-up descriptor tells the loop; nothing is done at an arbitrary point of the program."""
+
+
+def ending(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+class Whereabouts:
+    """Where the server was started: the directory by its logical name, and the import path.
+
+    Releases are often switched by a symbolic link (`current -> releases/42`). A process stays in the directory it was
+    started in; workers of the next release must start where the link leads *then*.
+    """
+
+    def __init__(self) -> None:
+        physical = os.getcwd()
+        logical = os.environ.get("PWD", "")
+        same = False
+        with contextlib.suppress(OSError):
+            same = bool(logical) and os.path.samefile(logical, physical)
+        self.physical = physical
+        self.directory = logical if same else physical
+        self.had_terminal = _terminal() is True
+        self.python_path = os.pathsep.join(self.sys_path())
+
+    def sys_path(self) -> list[str]:
+        """The import path for a worker: ours, with the start directory by its logical name."""
+        found: list[str] = []
+        for entry in sys.path:
+            logical = entry
+            if entry == "" or entry == self.physical:
+                logical = self.directory
+            elif entry.startswith(self.physical + os.sep):
+                logical = str(Path(self.directory) / Path(entry).relative_to(self.physical))
+            if logical not in found:
+                found.append(logical)
+        return found
+
+    def lost_terminal(self) -> bool:
+        """True if SIGHUP came because the terminal was closed, not because somebody asked for a reload."""
+        return self.had_terminal and _terminal() is False
+
+
+def _terminal() -> bool | None:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        return False if error.errno in {errno.ENXIO, errno.EIO, errno.ENOENT} else None
+    return True
+

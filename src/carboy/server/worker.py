@@ -1,0 +1,388 @@
+"""One worker process: loads the application, serves it, tells the main process how it fares, and leaves in order.
+
+Three actors live here. The *loop* (or, on the WSGI door, granian's threads) serves. The *pulse*, a thread, beats to
+the main process, hears its orders, closes the gate when the loop hangs or descriptors run out, and conducts the
+leaving: it must work when the loop does not. The *watchdog* is faulthandler's thread in C: it ends a process whose
+interpreter is held for good, with the stacks of all threads in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import faulthandler
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ..pipeline import offload
+from . import apps, granian_doors
+from .channel import Lines, Message, pack, receive_one
+from .errors import ServerError, WorkerFailed
+from .gate import Gate
+from .machine import descriptor_limit, die_with_parent
+from .options import Options
+from .tally import Tally
+
+#: Seconds between two beats to the main process.
+PULSE = 0.5
+#: The loop is late by so much: take no more connections until it turns again.
+GATE_AFTER = 1.0
+#: Time to end in after the main process has gone.
+ORPHAN_LIMIT = 3.0
+#: Exit codes the main process can tell from others.
+FAILED, CUT_OFF = 3, 4
+
+log = logging.getLogger("carboy.server")
+
+
+class Pulse(threading.Thread):
+    """The worker's second actor: see the file's first lines."""
+
+    def __init__(self, channel: socket.socket, gate: Gate, tally: Tally, options: Options) -> None:
+        super().__init__(name="carboy-pulse", daemon=True)
+        self.channel = channel
+        self.gate = gate
+        self.tally = tally
+        self.options = options
+        #: Ends the server gracefully; set once there is one.
+        self.end: Callable[[], None] | None = None
+        self.lines = Lines()
+        self.deadline: float | None = None
+        self.leaving: float | None = None
+        self.ended = False
+        self.told_wedged = False
+        self.drain = options.drain
+        self.reserve: int | None = os.open(os.devnull, os.O_RDONLY)
+        self.wake_reader, self.wake_writer = socket.socketpair()
+        self.wake_writer.setblocking(False)
+
+    # Called from signal handlers and from the loop.
+    def leave(self, limit: float | None = None, drain: float | None = None) -> None:
+        """Begin to leave: no new connections, drain, end. Repeating it can only shorten the time left.
+
+        Args:
+            limit: seconds after which the process ends whatever is in flight; the option's if not given.
+            drain: seconds to go on serving what was accepted already; the option's if not given.
+        """
+        now = time.monotonic()
+        if drain is not None:
+            self.drain = min(self.drain, drain)
+        until = now + (self.options.stop_timeout if limit is None else limit)
+        self.deadline = until if self.deadline is None else min(self.deadline, until)
+        if self.leaving is None:
+            self.leaving = now
+        with contextlib.suppress(BlockingIOError):
+            self.wake_writer.send(b"!")
+
+    def send(self, message: Message) -> None:
+        # A main process that does not read for long (stopped by ^Z) must not hold the pulse: beats may be lost.
+        with contextlib.suppress(OSError):
+            self.channel.sendall(pack(message), socket.MSG_DONTWAIT)
+
+    def run(self) -> None:
+        next_beat = 0.0
+        while True:
+            now = time.monotonic()
+            if self.options.wedge_timeout:
+                faulthandler.dump_traceback_later(self.options.wedge_timeout + 1, exit=True)
+            if now >= next_beat:
+                next_beat = now + PULSE
+                self.beat(now)
+            pause = min(next_beat, self.conduct_leaving(now)) - now
+            self.hear(max(0.005, pause))
+
+    def hear(self, pause: float) -> None:
+        readable, _, _ = select.select([self.channel, self.wake_reader], [], [], pause)
+        if self.wake_reader in readable:
+            self.wake_reader.recv(64)
+        if self.channel not in readable:
+            return
+        try:
+            received = self.channel.recv(65536)
+        except OSError:
+            received = b""
+        if not received:
+            # The main process is gone, without a word: nobody counts on us any more.
+            if self.deadline is None:
+                log.warning("worker %d: the main process is gone; leaving", os.getpid())
+            self.leave(ORPHAN_LIMIT, drain=0.2)
+            self.channel.close()
+            self.channel = socket.socketpair()[0]
+            return
+        for message in self.lines.feed(received):
+            if message.get("do") == "leave":
+                self.leave(message.get("limit"), message.get("drain"))
+
+    def beat(self, now: float) -> None:
+        loop_age = self.tally.loop_age(now)
+        if loop_age > GATE_AFTER:
+            self.gate.close("loop")
+        else:
+            self.gate.open("loop")
+        wedged = bool(self.options.wedge_timeout) and loop_age > self.options.wedge_timeout
+        descriptors = self.count_descriptors()
+        message: Message = {
+            "is": "beat",
+            "requests": self.tally.started,
+            "in_flight": self.tally.in_flight,
+            "lag": round(max(self.tally.take_lag(), loop_age), 4),
+            "loop_age": round(loop_age, 3),
+            "thread_age": round(self.tally.thread_age(now), 3),
+            "queue": offload.pool.waiting,
+            "threads": len(offload.pool.threads),
+            "descriptors": descriptors,
+            "accepting": self.gate.is_open,
+        }
+        if wedged and not self.told_wedged:
+            self.told_wedged = True
+            message["stack"] = self.loop_stack()
+        self.send(message)
+
+    def loop_stack(self) -> str:
+        """Where the loop hangs, as a traceback."""
+        frame = sys._current_frames().get(self.tally.loop_thread or 0)  # the documented way to another thread's frame
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+    def count_descriptors(self) -> int:
+        """Count open descriptors, and close the gate while hardly any is left."""
+        limit = descriptor_limit()
+        if self.reserve is not None:
+            # Counting needs a descriptor of its own.
+            os.close(self.reserve)
+        try:
+            count = len(os.listdir("/dev/fd")) - 1
+        except OSError as error:
+            count = limit if error.errno in {errno.EMFILE, errno.ENFILE} else 0
+        try:
+            self.reserve = os.open(os.devnull, os.O_RDONLY)
+        except OSError:
+            self.reserve = None
+            count = limit
+        margin = max(8, limit // 50)
+        if count >= limit - margin:
+            if self.gate.is_open:
+                log.warning("worker %d: %d of %d descriptors in use; accepting stops until some are free", os.getpid(), count, limit)
+            self.gate.close("descriptors")
+        elif count < limit - 2 * margin:
+            self.gate.open("descriptors")
+        return count
+
+    def conduct_leaving(self, now: float) -> float:
+        """Do the next step of leaving, if we are; return when to look again."""
+        if self.leaving is None or self.deadline is None:
+            return now + PULSE
+        if not self.tally.draining:
+            self.tally.draining = True
+            self.gate.close("leaving")
+            self.send({"is": "leaving"})
+        if now >= self.deadline:
+            log.warning("worker %d: time is up; %d requests are cut off", os.getpid(), self.tally.in_flight)
+            self.send({"is": "cut off", "in_flight": self.tally.in_flight})
+            _exit_now(CUT_OFF)
+        if not self.ended:
+            drained_at = self.leaving + self.drain
+            if now < drained_at:
+                return min(drained_at, self.deadline)
+            self.ended = True
+            if self.end is None:
+                _exit_now(0)
+            else:
+                self.end()
+        return min(now + PULSE, self.deadline)
+
+
+def _exit_now(code: int) -> None:
+    """End the process without waiting for threads that may hang."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)
+
+
+def new_loop(options: Options) -> asyncio.AbstractEventLoop:
+    if options.loop != "asyncio":
+        try:
+            import uvloop
+        except ImportError as error:
+            if options.loop == "uvloop":
+                raise WorkerFailed("--loop uvloop: it is not installed; `pip install uvloop`, or --loop auto") from error
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+class Worker:
+    """The serving half of the process."""
+
+    def __init__(self, served: apps.Served, options: Options, gate: Gate, tally: Tally, pulse: Pulse) -> None:
+        self.served = served
+        self.options = options
+        self.gate = gate
+        self.tally = tally
+        self.pulse = pulse
+        self.root_path = (options.root_path or "").rstrip("/")
+
+    def tell_ready(self) -> None:
+        served = self.served
+        self.pulse.send(
+            {
+                "is": "ready",
+                "app": served.name,
+                "routes": served.routes,
+                "sync_views": served.sync_views,
+                "async_views": served.async_views,
+            }
+        )
+
+    def run(self) -> None:
+        """Serve until told to leave.
+
+        Raises:
+            ServerError: the application's start-up failed.
+        """
+        loop = new_loop(self.options)
+        asyncio.set_event_loop(loop)
+        if self.options.interface == "wsgi" and self.options.fastcgi is None:
+            self.run_wsgi(loop)
+            return
+        loop.add_signal_handler(signal.SIGTERM, self.pulse.leave)
+        try:
+            loop.run_until_complete(self.run_on(loop))
+        finally:
+            with contextlib.suppress(Exception):
+                loop.run_until_complete(loop.shutdown_asyncgens())
+
+    async def run_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        app = self.served.app
+        rsgi = self.options.interface == "rsgi"
+        lifespan: granian_doors.Lifespan | None = None
+        if apps.is_asgi(app):
+            lifespan = granian_doors.Lifespan(app)
+            await lifespan.start()
+        elif rsgi and hasattr(app, "__rsgi_init__"):
+            app.__rsgi_init__(loop)
+        if rsgi:
+            door = granian_doors.rsgi_door(self.gate, self.options, loop)
+            callback = granian_doors.rsgi_callback(app.__rsgi__, self.tally)
+        else:
+            layered = granian_doors.layered(app, self.options)
+            if self.options.ready_path is not None:
+                await prove(layered, self.options.ready_path)
+            door = granian_doors.asgi_door(self.gate, self.options, loop)
+            state = lifespan.state if lifespan is not None else {}
+            callback = granian_doors.asgi_callback(layered, state, self.root_path, self.tally)
+        self.pulse.end = door.end
+        self.tally.probe = lambda: probe_threads(loop)
+        self.tally.beat_on(loop, threading.get_ident())
+        door.begin(callback)
+        self.tell_ready()
+        await door.over.wait()
+        if lifespan is not None:
+            await lifespan.stop()
+        elif rsgi and hasattr(app, "__rsgi_del__"):
+            app.__rsgi_del__(loop)
+
+    def run_wsgi(self, loop: asyncio.AbstractEventLoop) -> None:
+        app: Any = self.served.app
+        over = threading.Event()
+        server = granian_doors.serve_wsgi(self.gate, self.options, loop)
+        self.pulse.end = server.end
+        signal.signal(signal.SIGTERM, lambda *_: self.pulse.leave())
+        # A Carboy app answers as ASGI too; WSGI callers use the method that middleware may have replaced.
+        entry = app.wsgi_app if self.served.is_carboy else app
+        server.begin(granian_doors.wsgi_callback(entry, self.root_path, self.tally), loop, over.set)
+        self.tell_ready()
+        over.wait()
+
+
+def probe_threads(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any] | None:
+    """Ask the thread pool for a sign of life; an idle pool is alive."""
+    pool = offload.pool
+    return pool.submit(loop, time.monotonic, ()) if pool.threads else None
+
+
+async def prove(app: granian_doors.ASGIApp, path: str) -> None:
+    """Call the application once, as a client would, before any client does.
+
+    Raises:
+        WorkerFailed: it raised, or answered 400 or more.
+    """
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 0),
+        "extensions": {},
+        "state": {},
+    }
+    status: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(event: Any) -> None:
+        if event["type"] == "http.response.start":
+            status.append(event["status"])
+
+    try:
+        await app(scope, receive, send)
+    except Exception as error:
+        raise WorkerFailed(f"--ready-path {path} raised {type(error).__name__}: {error}") from error
+    if not status or status[0] >= 400:
+        raise WorkerFailed(f"--ready-path {path} answered {status[0] if status else 'nothing'}")
+
+
+def main(argv: list[str]) -> int:
+    """Entry of a worker process: `python -m carboy.server CHANNEL_FD`."""
+    faulthandler.enable()
+    channel = socket.socket(fileno=int(argv[1]))
+    os.set_inheritable(channel.fileno(), False)
+    spec = receive_one(channel)
+    if spec is None:
+        return 0
+    die_with_parent(int(spec["parent"]))
+    sys.path[:] = spec["path"]
+    options = Options.from_json(spec["options"])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("_granian").setLevel(logging.ERROR if options.log_level == "error" else logging.WARNING)
+    log.setLevel(options.log_level.upper())
+    listening = socket.socket(fileno=int(spec["listen"]))
+    os.set_inheritable(listening.fileno(), False)
+    gate = Gate(listening)
+    tally = Tally()
+    pulse = Pulse(channel, gate, tally, options)
+    if options.threads:
+        offload.pool.size = options.threads
+    try:
+        served = apps.load(spec["target"], options.interface)
+        pulse.start()
+        Worker(served, options, gate, tally, pulse).run()
+    except ServerError as error:
+        channel.sendall(pack({"is": "failed", "why": str(error)}))
+        _exit_now(FAILED)
+    except Exception as error:
+        channel.sendall(pack({"is": "failed", "why": "".join(traceback.format_exception(error))}))
+        _exit_now(FAILED)
+    faulthandler.cancel_dump_traceback_later()
+    # Daemon threads may sit in blocking calls; waiting for them is not leaving in order.
+    logging.shutdown()
+    _exit_now(0)
+    return 0
