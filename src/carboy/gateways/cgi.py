@@ -257,6 +257,9 @@ def run(
             sink.write(data)
             sink.flush()
         except OSError as exc:
+            if stdout is None:
+                # What is left in the buffer must not fail a second time, and aloud, when Python exits.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
             raise ClientGone from exc
 
     body = BodyBuffer()
