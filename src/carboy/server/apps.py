@@ -106,8 +106,7 @@ def is_asgi(app: Any) -> bool:
     """Tell whether a callable takes `(scope, receive, send)`."""
     if hasattr(app, "asgi_app"):
         return True
-    target = app if inspect.isroutine(app) else getattr(type(app), "__call__", app)
-    if inspect.iscoroutinefunction(target):
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(vars(type(app)).get("__call__")):
         return True
     try:
         parameters = inspect.signature(app).parameters.values()

@@ -35,7 +35,7 @@ class Lines:
         for line in lines:
             message = json.loads(line)
             if not isinstance(message, dict):
-                raise ValueError("not an object")
+                raise ValueError("not an object")  # noqa: TRY004 - the bytes are at fault, not a caller
             yield message
 
 

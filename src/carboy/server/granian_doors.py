@@ -10,8 +10,7 @@ import asyncio
 import logging
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from granian._futures import _new_cbscheduler
@@ -20,6 +19,7 @@ from granian.asgi import LifespanProtocol
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.wsgi import _callback_wrapper as wsgi_runner
 
+from .counting import CLOSE, WSGIApp, counted
 from .door import ASGIApp, production
 from .errors import WorkerFailed
 from .gate import Gate
@@ -33,7 +33,6 @@ WSGI_THREADS = 16
 RUST_BLOCKING_THREADS = 512
 
 CLOSE_BYTES = (b"connection", b"close")
-CLOSE_TEXT = ("connection", "close")
 
 
 def _tls(options: Options) -> tuple[bool, str | None, str | None, str | None, str, str | None, list[str], bool]:
@@ -72,7 +71,7 @@ class HTTPServer:
     def __init__(self, worker_class: type[Any], gate: Gate, options: Options, python_threads: int) -> None:
         self.signal = WorkerSignal()
         unix = gate.listening.family == socket.AF_UNIX
-        holder = SocketHolder(gate.fd, unix, options.backlog)
+        holder = SocketHolder(gate.fd, unix, options.backlog)  # type: ignore[call-arg]  # granian's stub has no constructor
         websockets = () if worker_class is WSGIWorker else (options.websockets,)
         self.worker = worker_class(
             1,
@@ -100,7 +99,8 @@ class HTTPServer:
 
     def begin(self, callback: Callable[..., Any], loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> None:
         self.signal.add_cb(ended)
-        self.serve(_new_cbscheduler(loop, callback, impl_asyncio=True), loop, self.signal)
+        scheduler = _new_cbscheduler(loop, callback, impl_asyncio=True)  # type: ignore[no-untyped-call]
+        self.serve(scheduler, loop, self.signal)
 
     def end(self) -> None:
         self.signal.set()
@@ -116,7 +116,10 @@ class LoopDoor:
         self.end = self.server.end
 
     def begin(self, callback: Callable[..., Any]) -> None:
-        self.server.begin(callback, self.loop, lambda: self.loop.call_soon_threadsafe(self.over.set))
+        def ended() -> None:
+            self.loop.call_soon_threadsafe(self.over.set)
+
+        self.server.begin(callback, self.loop, ended)
 
 
 def asgi_callback(app: ASGIApp, state: dict[str, Any], root_path: str, tally: Tally) -> Callable[[Any], Any]:
@@ -129,7 +132,7 @@ def asgi_callback(app: ASGIApp, state: dict[str, Any], root_path: str, tally: Ta
         scope.update(root_path=root_path, state=state.copy())
         try:
             await app(scope, protocol.receive, closing_send(protocol.send) if tally.draining else protocol.send)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - reported to granian whatever it is
             # Granian answers 500, or cuts the stream if it has begun; and logs.
             watcher.err(error)
             return
@@ -166,7 +169,7 @@ def rsgi_callback(app: Callable[[Any, Any], Any], tally: Tally) -> Callable[[Any
         protocol = ClosingProtocol(watcher.proto) if tally.draining else watcher.proto
         try:
             await app(watcher.scope, protocol)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - reported to granian whatever it is
             watcher.err(error)
             return
         finally:
@@ -194,7 +197,7 @@ class ClosingProtocol:
             return found
 
         def respond(status: int, headers: Iterable[tuple[str, str]], *rest: Any) -> Any:
-            return found(status, [*(each for each in headers if each[0].lower() != "connection"), CLOSE_TEXT], *rest)
+            return found(status, [*(each for each in headers if each[0].lower() != "connection"), CLOSE], *rest)
 
         return respond
 
@@ -203,70 +206,17 @@ def serve_wsgi(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) ->
     return HTTPServer(WSGIWorker, gate, options, options.threads or WSGI_THREADS)
 
 
-def wsgi_callback(app: Callable[..., Iterable[bytes]], root_path: str, tally: Tally) -> Callable[..., Any]:
-    # PERF: `+=` on a slot is one writer at a time under the interpreter's lock; a lost count would show in
-    # `in_flight` for good, so begin and end are counted under a lock of their own (0.1 µs of 14).
-    lock = threading.Lock()
-
-    def begun() -> None:
-        with lock:
-            tally.started += 1
-
-    def ended() -> None:
-        with lock:
-            tally.answered += 1
-
-    def counted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        begun()
-        if tally.draining:
-            start_response = closing_start(start_response)
-        try:
-            body = app(environ, start_response)
-        except BaseException:
-            ended()
-            raise
-        if isinstance(body, list):
-            ended()
-            return body
-        return CountedBody(body, ended)
-
-    runner: Callable[..., Any] = wsgi_runner(counted, {"url_path_prefix": root_path or None}, None)
+def wsgi_callback(app: WSGIApp, root_path: str, tally: Tally) -> Callable[..., Any]:
+    runner: Callable[..., Any] = wsgi_runner(counted(app, tally), {"url_path_prefix": root_path or None}, None)
     return runner
-
-
-def closing_start(start_response: Callable[..., Any]) -> Callable[..., Any]:
-    def closing(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        return start_response(status, [*(each for each in headers if each[0].lower() != "connection"), CLOSE_TEXT], exc_info)
-
-    return closing
-
-
-class CountedBody:
-    """A WSGI body that tells when it is through, once."""
-
-    def __init__(self, inner: Iterable[bytes], ended: Callable[[], None]) -> None:
-        self.inner = inner
-        self.ended: Callable[[], None] | None = ended
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.inner)
-
-    def close(self) -> None:
-        try:
-            close = getattr(self.inner, "close", None)
-            if close is not None:
-                close()
-        finally:
-            ended, self.ended = self.ended, None
-            if ended is not None:
-                ended()
 
 
 class Lifespan:
     """The application's start and end, as ASGI tells them; an application without them is served all the same."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self.protocol = LifespanProtocol(app)
+        # Any: granian has no types here.
+        self.protocol: Any = LifespanProtocol(app)  # type: ignore[no-untyped-call]
 
     @property
     def state(self) -> dict[str, Any]:

@@ -103,8 +103,8 @@ def _number_with_unit(raw: object, units: Mapping[str, float]) -> float:
 
 def _seconds(raw: object) -> float:
     value = _number_with_unit(raw, {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400})
-    if value < 0 or value != value:
-        raise ValueError("negative")
+    if not value >= 0:  # NaN is not
+        raise ValueError("not a time")
     return value
 
 

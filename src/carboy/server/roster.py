@@ -123,7 +123,7 @@ class BackOff:
             self.failures = 0
             self.not_before = now
             return 0.0
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.failures)
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.failures, 10))
         self.failures += 1
         self.not_before = now + pause
         return pause

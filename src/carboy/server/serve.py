@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -37,13 +38,13 @@ def serve(target: str | None = None, options: Options | None = None) -> int:
     try:
         options.check()
         raise_descriptor_limit()
-        listener = open_listener(options, activated_sockets(os.environ))
-        try:
+        with contextlib.ExitStack() as held:
+            listener = open_listener(options, activated_sockets(os.environ))
+            held.callback(listener.close)
+            held.enter_context(pid_file(options.pid_file))
             control = open_control(options)
-        except BaseException:
-            listener.close()
-            raise
-        with pid_file(options.pid_file):
+            if control is not None:
+                held.callback(control.close)
             return Supervisor(target, options, options.workers or processors(), listener, control).run()
     except ServerError as error:
         print(f"carboy: {error}", file=sys.stderr, flush=True)

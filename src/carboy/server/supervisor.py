@@ -567,9 +567,6 @@ class Supervisor:
             for link in list(self.links.values()):
                 link.process.kill()
                 link.process.wait()
-            if self.control is not None:
-                self.control.close()
-            self.listener.close()
             reader.close()
             writer.close()
             self.selector.close()

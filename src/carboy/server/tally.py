@@ -6,6 +6,7 @@ Written by the door (a few nanoseconds a request), read by the pulse, shown by `
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,11 @@ class Tally:
         self.loop_thread = ident
         self.beat_at = time.monotonic()
         loop.call_later(BEAT, self._beat, loop)
+
+    def turned(self) -> None:
+        """Note a turn of a loop that the pulse prods; called on that loop."""
+        self.beat_at = time.monotonic()
+        self.loop_thread = threading.get_ident()
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()

@@ -24,9 +24,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from ..gateways.fastcgi import FastCGIServer
 from ..pipeline import offload
 from . import apps, granian_doors
 from .channel import Lines, Message, pack, receive_one
+from .counting import counted
+from .door import ASGIApp
 from .errors import ServerError, WorkerFailed
 from .gate import Gate
 from .machine import descriptor_limit, die_with_parent
@@ -56,6 +59,8 @@ class Pulse(threading.Thread):
         self.options = options
         #: Ends the server gracefully; set once there is one.
         self.end: Callable[[], None] | None = None
+        #: Asks a loop that is not ours to turn; set where there is one.
+        self.prod: Callable[[], None] | None = None
         self.lines = Lines()
         self.deadline: float | None = None
         self.leaving: float | None = None
@@ -124,6 +129,8 @@ class Pulse(threading.Thread):
                 self.leave(message.get("limit"), message.get("drain"))
 
     def beat(self, now: float) -> None:
+        if self.prod is not None:
+            self.prod()
         loop_age = self.tally.loop_age(now)
         if loop_age > GATE_AFTER:
             self.gate.close("loop")
@@ -252,7 +259,10 @@ class Worker:
         """
         loop = new_loop(self.options)
         asyncio.set_event_loop(loop)
-        if self.options.interface == "wsgi" and self.options.fastcgi is None:
+        if self.options.fastcgi is not None:
+            self.run_fastcgi()
+            return
+        if self.options.interface == "wsgi":
             self.run_wsgi(loop)
             return
         loop.add_signal_handler(signal.SIGTERM, self.pulse.leave)
@@ -293,16 +303,28 @@ class Worker:
             app.__rsgi_del__(loop)
 
     def run_wsgi(self, loop: asyncio.AbstractEventLoop) -> None:
-        app: Any = self.served.app
         over = threading.Event()
         server = granian_doors.serve_wsgi(self.gate, self.options, loop)
         self.pulse.end = server.end
         signal.signal(signal.SIGTERM, lambda *_: self.pulse.leave())
-        # A Carboy app answers as ASGI too; WSGI callers use the method that middleware may have replaced.
-        entry = app.wsgi_app if self.served.is_carboy else app
-        server.begin(granian_doors.wsgi_callback(entry, self.root_path, self.tally), loop, over.set)
+        server.begin(granian_doors.wsgi_callback(self.wsgi_entry(), self.root_path, self.tally), loop, over.set)
         self.tell_ready()
         over.wait()
+
+    def run_fastcgi(self) -> None:
+        threads = self.options.threads or granian_doors.WSGI_THREADS
+        server = FastCGIServer(counted(self.wsgi_entry(), self.tally), self.gate.listening, threads=threads, prefix=self.root_path)
+        # It takes what the kernel holds for us and drains by itself.
+        self.pulse.end = server.shutdown
+        self.pulse.prod = lambda: server.post(self.tally.turned)
+        signal.signal(signal.SIGTERM, lambda *_: self.pulse.leave())
+        self.tell_ready()
+        server.serve_forever()
+
+    def wsgi_entry(self) -> Any:
+        """A Carboy app answers as ASGI too; as WSGI it is the method that middleware may have replaced."""
+        app: Any = self.served.app
+        return app.wsgi_app if self.served.is_carboy else app
 
 
 def probe_threads(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any] | None:
@@ -311,7 +333,7 @@ def probe_threads(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any] | None
     return pool.submit(loop, time.monotonic, ()) if pool.threads else None
 
 
-async def prove(app: granian_doors.ASGIApp, path: str) -> None:
+async def prove(app: ASGIApp, path: str) -> None:
     """Call the application once, as a client would, before any client does.
 
     Raises:
@@ -372,13 +394,13 @@ def main(argv: list[str]) -> int:
     if options.threads:
         offload.pool.size = options.threads
     try:
-        served = apps.load(spec["target"], options.interface)
+        served = apps.load(spec["target"], "wsgi" if options.fastcgi else options.interface)
         pulse.start()
         Worker(served, options, gate, tally, pulse).run()
     except ServerError as error:
         channel.sendall(pack({"is": "failed", "why": str(error)}))
         _exit_now(FAILED)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the main process reports it
         channel.sendall(pack({"is": "failed", "why": "".join(traceback.format_exception(error))}))
         _exit_now(FAILED)
     faulthandler.cancel_dump_traceback_later()
