@@ -5,8 +5,6 @@ import io
 import os
 import subprocess
 import sys
-import threading
-from http.server import CGIHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -66,7 +64,8 @@ def test_an_answer_is_a_status_line_headers_and_body():
 
 
 @pytest.mark.parametrize(
-    "name", ["Connection", "keep-alive", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Proxy-Authenticate", "Status"]
+    "name",
+    ["Connection", "keep-alive", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Proxy-Authenticate", "Status"],
 )
 def test_headers_of_the_connection_are_dropped(name):
     """Hop-by-hop headers, and a second status line, do not leave."""
@@ -100,7 +99,8 @@ def test_what_http_cannot_carry_is_a_500(status, headers, caplog):
 
 
 @pytest.mark.parametrize(
-    ("method", "status", "kept"), [("HEAD", "200 OK", True), ("GET", "304 Not Modified", True), ("GET", "204 No Content", False)]
+    ("method", "status", "kept"),
+    [("HEAD", "200 OK", True), ("GET", "304 Not Modified", True), ("GET", "204 No Content", False)],
 )
 def test_answers_without_a_body(method, status, kept):
     """HEAD and 304 keep the length of the body that is not sent; 204 has none; the iterable is closed unread."""
@@ -326,6 +326,7 @@ def test_the_length_of_a_chunked_body_becomes_known():
 
 # ── through a real CGI runner ─────────────────────────────────────────────────────
 
+SRC = str(Path(run.__code__.co_filename).parents[2])
 SCRIPT = """#!{python}
 import sys
 sys.path.insert(0, {src!r})
@@ -358,25 +359,33 @@ sys.exit(run(app))
 """
 
 
+# Its own process: the runner puts its variables into the environment of the process that it runs in. Without fork,
+# as with it, run by root, it becomes "nobody", who may not read the test's directory or this interpreter.
+RUNNER = """
+from http.server import CGIHTTPRequestHandler, ThreadingHTTPServer
+CGIHTTPRequestHandler.have_fork = False
+server = ThreadingHTTPServer(("127.0.0.1", 0), CGIHTTPRequestHandler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
 @pytest.fixture
-def cgi_site(tmp_path, monkeypatch):
+def cgi_site(tmp_path):
     """Python's own CGI server with one script; gives a connection to it."""
     script = tmp_path / "cgi-bin" / "app.py"
     script.parent.mkdir()
-    script.write_text(SCRIPT.format(python=sys.executable, src=str(Path(run.__code__.co_filename).parents[2])))
+    script.write_text(SCRIPT.format(python=sys.executable, src=SRC))
     script.chmod(0o755)
-    monkeypatch.chdir(tmp_path)
-    # As root, the runner becomes the user "nobody", who may not read the test's directory or this interpreter.
-    monkeypatch.setattr(CGIHTTPRequestHandler, "have_fork", False)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), CGIHTTPRequestHandler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
-    yield connection
-    connection.close()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with (tmp_path / "log").open("wb") as log:
+        runner = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", RUNNER], cwd=tmp_path, stdout=subprocess.PIPE, stderr=log
+        )
+    with runner:
+        connection = http.client.HTTPConnection("127.0.0.1", int(runner.stdout.readline()), timeout=20)
+        yield connection
+        connection.close()
+        runner.terminate()
 
 
 def test_a_script_answers_through_a_cgi_server(cgi_site):
@@ -391,7 +400,7 @@ def test_a_script_answers_through_a_cgi_server(cgi_site):
 def test_a_script_answers_as_a_process(tmp_path):
     """The same script by hand: bytes of the environment, status line, and a clean exit."""
     script = tmp_path / "app.py"
-    script.write_text(SCRIPT.format(python=sys.executable, src=str(Path(run.__code__.co_filename).parents[2])))
+    script.write_text(SCRIPT.format(python=sys.executable, src=SRC))
 
     done = subprocess.run(
         [sys.executable, str(script)],
@@ -411,11 +420,11 @@ def test_a_script_answers_as_a_process(tmp_path):
 def test_a_reader_that_closes_the_pipe_ends_the_process(tmp_path):
     """A web server that left is no error of the app: its iterable is closed, and nothing is said but status 1."""
     script = tmp_path / "app.py"
-    script.write_text(LEFT.format(src=str(Path(run.__code__.co_filename).parents[2])))
+    script.write_text(LEFT.format(src=SRC))
     reader, writer = os.pipe()
     os.close(reader)
 
-    done = subprocess.run([sys.executable, str(script)], stdout=writer, stderr=subprocess.PIPE, timeout=20, check=False)
+    done = subprocess.run([sys.executable, str(script)], stdout=writer, env={}, stderr=subprocess.PIPE, timeout=20)
     os.close(writer)
 
     assert (done.returncode, done.stderr) == (1, b"closed\n")

@@ -262,9 +262,7 @@ def test_a_cut_answer_does_not_end_its_stdout():
     hear(wire, begin() + begin(2))
 
     assert records(wire.end(1, 1)) == [(RecordType.END_REQUEST, 1, b"\0\0\0\1\0\0\0\0")]
-    assert records(wire.end(2, status=RequestStatus.UNKNOWN_ROLE)) == [
-        (RecordType.END_REQUEST, 2, b"\0\0\0\0\3\0\0\0")
-    ]
+    assert records(wire.end(2, status=RequestStatus.UNKNOWN_ROLE)) == [(RecordType.END_REQUEST, 2, b"\0\0\0\0\3\0\0\0")]
 
 
 def test_nothing_can_be_written_to_a_request_that_is_not():
