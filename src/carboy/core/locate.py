@@ -34,6 +34,10 @@ class NoAppException(click.UsageError):
     """No application could be loaded; the message says why and what to do."""
 
 
+class NothingHere(NoAppException):
+    """No application was named, and the working directory has none of the usual files."""
+
+
 class _Missing(NoAppException):
     """The module itself does not exist."""
 
@@ -62,6 +66,7 @@ def find_app(target: str | os.PathLike[str] | None = None) -> Application:
             a factory with literal arguments in parentheses. None looks for `wsgi.py`, then `app.py`, here.
 
     Raises:
+        NothingHere: no target, and neither file.
         NoAppException: nothing, or not one thing, or not an application was found; or the import failed.
     """
     if target is not None:
@@ -75,7 +80,7 @@ def find_app(target: str | os.PathLike[str] | None = None) -> Application:
         app = locate_app(prepare_import(file), None, raise_if_not_found=False)
         if app is not None:
             return app
-    raise NoAppException(
+    raise NothingHere(
         f"Could not find an application: there is no {' or '.join(FILE_NAMES)} in {os.getcwd()}.\n"
         "Name it with the '--app MODULE[:NAME]' option, or in the CARBOY_APP or FLASK_APP environment variable."
     )
@@ -337,9 +342,7 @@ def _explain_import(module_name: str, error: ImportError | AttributeError | Synt
         place = f" at {shown(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
         remedy = ""
         if isinstance(error, ModuleNotFoundError) and error.name:
-            remedy = (
-                f"\nRemedy: install what provides {error.name.partition('.')[0]!r} into {sys.prefix}, or correct the name."
-            )
+            remedy = f"\nRemedy: install what provides {error.name.partition('.')[0]!r} into {sys.prefix}, or correct the name."
         raise NoAppException(
             f"While importing {module_name!r}, an ImportError was raised{place}:\n\n{''.join(lines).rstrip()}{remedy}"
         ) from error

@@ -1,0 +1,5 @@
+"""`python -m carboy` is the `carboy` command."""
+
+from .cli import main
+
+main()
