@@ -1,0 +1,39 @@
+"""The application under attack: views that answer, wait, block, hold the interpreter, leak and stream."""
+
+import asyncio
+import os
+import re
+import time
+
+RELEASE = "one"
+leaked = []
+
+
+async def app(scope, receive, send):
+    """A plain ASGI callable, so that what is tested is the server alone."""
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    path = scope["path"]
+    if path.startswith("/sleep/"):
+        await asyncio.sleep(float(path.removeprefix("/sleep/")))
+    elif path.startswith("/block/"):
+        time.sleep(float(path.removeprefix("/block/")))
+    elif path == "/hold":
+        # The regular expression engine holds the interpreter's lock for as long as it backtracks.
+        re.match("(a+)+$", "a" * 60 + "b")
+    elif path == "/leak":
+        try:
+            for _ in range(1000):
+                leaked.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+    elif path == "/exit":
+        os._exit(7)
+    body = f"{RELEASE} {os.getpid()}".encode()
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
