@@ -1,5 +1,6 @@
 """Facts about FastCGI on the wire: records, pairs, states."""
 
+import itertools
 import struct
 
 import pytest
@@ -312,7 +313,7 @@ def outcome(pieces: list[bytes]) -> tuple[list[Event], str]:
 def test_how_the_bytes_are_cut_does_not_show(data, cuts):
     """The same bytes give the same events and the same fault, whole, cut at random, or byte by byte."""
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    cut = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    cut = [data[a:b] for a, b in itertools.pairwise(edges)]
 
     whole = outcome([data])
 

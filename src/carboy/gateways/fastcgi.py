@@ -65,7 +65,7 @@ class FastCGIServer:
         max_requests: requests in hand at one time, those that wait for a thread among them; then 503.
         max_params: bytes of parameters (so of headers) a request may have.
         write_buffer: bytes of answers that wait for the web server, per connection.
-        write_timeout: seconds an answer may wait for the web server to read on.
+        write_timeout: seconds a full write_buffer may wait for the web server to read on; then the connection ends.
         prefix: path the app is mounted at, such as "/shop", where the web server does not split it off.
         multiprocess: what the app is told in `wsgi.multiprocess`.
     """
@@ -165,7 +165,8 @@ class FastCGIServer:
                 left = started + (self._timeout or 0.0) - self._loop.time()
                 await asyncio.wait_for(self._changed(), max(left, 0.0))
         except TimeoutError:
-            log.warning("shutdown: time is up; cutting %d requests", self._in_hand)
+            if self._in_hand:
+                log.warning("shutdown: time is up; cutting %d requests", self._in_hand)
             return self._in_hand == 0
         finally:
             quiet.cancel()
@@ -328,10 +329,7 @@ class _Exchange:
     def _write(self, send: Callable[[_Exchange, bytes], None], piece: bytes) -> None:
         link = self.link
         with link.room:
-            if not link.room.wait_for(lambda: self.is_gone or link.has_room, link.server.write_timeout):
-                log.warning("the web server stopped reading the answer to %s %r", *self.name)
-                link.server.post(link.abort)
-                self.is_gone = True
+            link.room.wait_for(lambda: self.is_gone or link.has_room)
             if self.is_gone:
                 raise ClientGone
             link.waiting += len(piece)
@@ -349,6 +347,7 @@ class _Link(asyncio.Protocol):
         self.room = threading.Condition()
         self.waiting = 0  # bytes that threads gave us and the transport has not got
         self.is_paused = False  # the transport is full
+        self._stall: asyncio.TimerHandle | None = None
 
     @property
     def has_room(self) -> bool:
@@ -379,18 +378,27 @@ class _Link(asyncio.Protocol):
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
         for exchange in tuple(self.exchanges.values()):
             self._give_up(exchange)
         self.server.forget(self)
 
     def pause_writing(self) -> None:
+        self._stall = asyncio.get_running_loop().call_later(self.server.write_timeout, self._stalled)
         with self.room:
             self.is_paused = True
 
     def resume_writing(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
         with self.room:
             self.is_paused = False
             self.room.notify_all()
+
+    def _stalled(self) -> None:
+        log.warning("dropping a connection: the web server has not read for %s s", self.server.write_timeout)
+        self.abort()
 
     # requests ─────────────────────────────────────────────────────────────────────
 
@@ -480,14 +488,17 @@ class _Link(asyncio.Protocol):
     def leave(self) -> None:
         """Close after what is written has gone out.
 
-        The web server may still send a body that we refused. To close on that would reset a TCP connection and take
-        our answer with it; so only our half is closed, and the rest when the web server has seen it, or soon after.
+        Where the web server may still send a body that we refused, to close would reset a TCP connection and take our
+        answer with it; so only our half is closed, and the rest when the web server has seen it, or soon after.
         """
         if self.is_leaving or self.transport.is_closing():
             return
         self.is_leaving = True
-        self.transport.write_eof()
-        asyncio.get_running_loop().call_later(LINGER, self.transport.close)
+        if self.wire.expects_late_input:
+            self.transport.write_eof()
+            asyncio.get_running_loop().call_later(LINGER, self.transport.close)
+        else:
+            self.transport.close()
 
     def abort(self) -> None:
         self.transport.abort()

@@ -278,6 +278,8 @@ class Connection:
         self._requests: dict[int, _Request] = {}
         self._last = False  # a request that did not ask for FCGI_KEEP_CONN has ended
         self._error: ProtocolError | None = None
+        #: A request was ended before its input was: records for it may still come, and are ignored.
+        self.expects_late_input = False
 
     @property
     def active(self) -> tuple[int, ...]:
@@ -398,6 +400,7 @@ class Connection:
             out += record(RecordType.STDOUT, request_id)
         del self._requests[request_id]
         self._last |= not request.keep_conn
+        self.expects_late_input |= request.state in {State.PARAMS, State.STDIN}
         return out + record(RecordType.END_REQUEST, request_id, END_BODY.pack(app_status, status))
 
     def values(self, known: dict[bytes, bytes]) -> bytes:
