@@ -1,4 +1,4 @@
-"""`carboy ctl`: ask a running server how it fares, or tell it to reload, stop or change its size."""
+"""`carboy ctl`: ask and order a running server through its control socket."""
 
 import json
 import sys
@@ -10,61 +10,106 @@ from ..server.control import ask
 from ..server.errors import ControlError
 from .listing import show, table
 
+_control = click.option(
+    "--control",
+    metavar="PATH",
+    envvar="CARBOY_CONTROL",
+    help="The server's control socket; found by itself if you run one server here.",
+)
 
-@click.command("ctl", short_help="Ask or tell a running server: status, reload, stop, scale.")
-@click.argument("order", type=click.Choice(("status", "reload", "stop", "scale")))
-@click.argument("number", type=click.IntRange(1, 1024), required=False)
-@click.option("--control", metavar="PATH", help="The server's control socket, where there are several.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-@click.pass_context
-def ctl_command(ctx: click.Context, order: str, number: int | None, control: str | None, as_json: bool) -> None:
-    """Ask a running server of this user, or tell it something.
 
-    \b
-    status   workers with their process ids, age, requests, memory
-    reload   load the application anew; old workers finish what they have
-    stop     finish what was accepted, then end
-    scale N  change the number of workers
-    """
-    if (order == "scale") is not (number is not None):
-        raise click.UsageError("'scale' needs a number of workers, and only 'scale' takes one.", ctx)
-    try:
-        answer = ask({"do": order, "to": number} if number is not None else {"do": order}, control)
-    except ControlError as error:
-        raise click.ClickException(str(error)) from error
+@click.group("ctl", short_help="Ask and order a running server: status, reload, stop, scale N.")
+def ctl_command() -> None:
+    """Ask and order a running server."""
+
+
+@ctl_command.command("status")
+@_control
+@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
+def status_command(control: str | None, as_json: bool) -> None:
+    """Show the workers: pid, age, requests, in flight, memory, loop lag."""
+    status = _ordered({"do": "status"}, control, 10)["status"]
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
-    elif "status" in answer:
-        show(status_lines(answer["status"]))
-    else:
-        click.echo(answer.get("what", ""), err=not answer.get("ok"))
-    if not answer.get("ok"):
+        click.echo(json.dumps(status, indent=2))
+        return
+    show(status_lines(status))
+
+
+@ctl_command.command("reload")
+@_control
+@click.option("--timeout", default=300.0, metavar="SECONDS", show_default=True, help="Wait so long for the outcome.")
+def reload_command(control: str | None, timeout: float) -> None:
+    """Load the application anew, worker by worker.
+
+    The first new worker proves the release; if it does not start, nothing is changed and the exit code is 1.
+    """
+    click.echo(_ordered({"do": "reload"}, control, timeout)["what"])
+
+
+@ctl_command.command("stop")
+@_control
+def stop_command(control: str | None) -> None:
+    """Stop the server in order: what was accepted is answered."""
+    click.echo(_ordered({"do": "stop"}, control, 10)["what"])
+
+
+@ctl_command.command("scale")
+@click.argument("workers", type=click.IntRange(1, 1024))
+@_control
+def scale_command(workers: int, control: str | None) -> None:
+    """Change the number of workers, up or down, without loss."""
+    click.echo(_ordered({"do": "scale", "to": workers}, control, 10)["what"])
+
+
+def _ordered(order: dict[str, Any], control: str | None, timeout: float) -> dict[str, Any]:
+    """Send an order; end with exit code 1 and the reason if it is refused or nobody hears it."""
+    # "auto" is what the variable says when the server chose the place itself.
+    place = None if control in {None, "", "auto"} else control
+    try:
+        answer = ask(order, place, timeout)
+    except ControlError as error:
+        click.secho(f"Error: {error}", err=True, fg="red")
         sys.exit(1)
+    if not answer["ok"]:
+        click.secho(f"Error: {answer['what']}", err=True, fg="red")
+        sys.exit(1)
+    return answer
 
 
-def status_lines(status: dict[str, Any]) -> list[str]:  # what the supervisor says of itself
-    """The state of the server in a line, then its workers in a table."""
-    head = (
-        f"{status['app']} at {status['url']} ({status['interface']}), {status['state']}, release {status['release']}, "
-        f"up {_time(status['uptime'])}, main process {status['pid']}, {status['waiting']} waiting"
-    )
-    rows = [
-        (
-            str(worker["pid"]),
-            str(worker["state"]),
-            str(worker["release"]),
-            _time(worker["age"]),
-            str(worker["requests"]),
-            str(worker["in_flight"]),
-            f"{worker['memory'] / 2**20:.0f} MB" if worker["memory"] else "",
-            f"{worker['lag'] * 1000:.0f} ms" if worker["lag"] is not None else "",
-        )
-        for worker in status["workers"]
+def status_lines(status: dict[str, Any]) -> list[str]:
+    """The status as a person reads it."""
+    restarts = ", ".join(f"{number} {why}" for why, number in status["restarts"].items())
+    lines = [
+        f"{status['app']} at {status['url']}, {status['interface']}, {status['state']}, main process {status['pid']}",
+        f"up {age(status['uptime'])}, release {status['release']}, {status['size']} workers, "
+        f"{status['waiting']} connections waiting" + (f", restarts: {restarts}" if restarts else ""),
+        "",
     ]
-    return [head, "", *table(("Worker", "State", "Release", "Age", "Requests", "Now", "Memory", "Lag"), rows)]
+    titles = ("slot", "pid", "state", "release", "age", "requests", "in flight", "memory", "loop lag", "threads", "queued")
+    return lines + table(titles, [_row(each) for each in status["workers"]])
 
 
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+def _row(worker: dict[str, Any]) -> tuple[str, ...]:
+    state = worker["state"] if worker["accepting"] or worker["state"] != "ready" else "ready, not accepting"
+    return (
+        str(worker["slot"] + 1),
+        str(worker["pid"]),
+        state,
+        str(worker["release"]),
+        age(worker["age"]),
+        str(worker["requests"]),
+        str(worker["in_flight"]),
+        f"{worker['memory'] / 1048576:.0f} MiB",
+        f"{worker['lag'] * 1000:.0f} ms",
+        str(worker["threads"] or ""),
+        str(worker["queue"] or ""),
+    )
+
+
+def age(seconds: float) -> str:
+    """A duration in its two greatest units."""
+    whole = int(seconds)
+    for size, unit, smaller, smaller_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{whole // size}{unit} {whole % size // smaller}{smaller_unit}"
+    return f"{whole}s"
