@@ -1,3 +1,4 @@
+# ruff: noqa: RUF012  # methods and decorators are plain lists in Flask's shape
 """Class views: Flask's contract, the callable of each HTTP method, and Handler's order."""
 
 from __future__ import annotations
