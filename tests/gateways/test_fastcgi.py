@@ -519,7 +519,7 @@ def test_a_reader_that_stops_for_good_is_dropped(serve, caplog):
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
 def test_an_error_after_the_first_byte_ends_the_connection_without_an_end(serve, error):
-    """The web server sees that the answer was cut; the thread lives on."""
+    """The web server sees that the answer was cut, kept connection or not; the thread lives on."""
 
     def app(environ, start_response):
         start_response("200 OK", [])
@@ -527,9 +527,9 @@ def test_an_error_after_the_first_byte_ends_the_connection_without_an_end(serve,
         raise error
 
     _, connect = serve(app, threads=1)
-    for _ in range(2):
+    for keep in (True, False):
         peer = connect()
-        peer.begin()
+        peer.begin(keep=keep)
         peer.body()
 
         with pytest.raises(EOFError, match="part"):

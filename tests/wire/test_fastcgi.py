@@ -266,11 +266,20 @@ def test_a_cut_answer_does_not_end_its_stdout():
     assert records(wire.end(2, status=RequestStatus.UNKNOWN_ROLE)) == [(RecordType.END_REQUEST, 2, b"\0\0\0\0\3\0\0\0")]
 
 
+def test_a_broken_off_answer_ends_with_a_record_no_responder_sends():
+    """What follows such an answer is no end, and the connection is to be closed though it was to be kept."""
+    wire = Connection()
+    hear(wire, begin())
+
+    assert records(wire.cut(1)) == [(RecordType.ABORT_REQUEST, 1, b"")]
+    assert wire.is_done
+
+
 def test_nothing_can_be_written_to_a_request_that_is_not():
     """A driver that writes after the end hears of it."""
     wire = Connection()
 
-    for write in (lambda: wire.stdout(1, b"x"), lambda: wire.stderr(1, b"x"), lambda: wire.end(1)):
+    for write in (lambda: wire.stdout(1, b"x"), lambda: wire.stderr(1, b"x"), lambda: wire.end(1), lambda: wire.cut(1)):
         with pytest.raises(ProtocolError, match="request 1"):
             write()
 

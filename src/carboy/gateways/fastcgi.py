@@ -8,8 +8,8 @@ socket. Between them:
 2. A thread that writes faster than the web server reads waits: a slow reader costs a bounded buffer, no more.
 3. When the web server leaves or gives up, the thread's next write raises `ClientGone`, so the app's iterable is
    closed and the thread is free again.
-4. An answer that breaks off ends the connection without an end record. nginx and Apache look at no application
-   status; this they see. Only beside other requests on one connection is a status of 1 all the notice there is.
+4. An answer that breaks off ends the connection by a breach of the protocol: nothing else is seen by every web
+   server. Only beside other requests on one connection is an application status of 1 all the notice there is.
 
 State that both sides see is in `_Exchange` and `_Link`, under `_Link.room`; all else belongs to the loop's thread.
 """
@@ -472,12 +472,13 @@ class _Link(asyncio.Protocol):
             exchange.is_gone = True
         self.server.release(exchange)
         aborted = self.wire.state(exchange.request_id) is wire.State.ABORTED
-        if not is_complete and not aborted and not self.exchanges:
-            self.leave()
+        if self.transport.is_closing():
             return
-        if not self.transport.is_closing():
+        if not is_complete and not aborted and not self.exchanges:
+            self.transport.write(self.wire.cut(exchange.request_id))
+        else:
             self.transport.write(self.wire.end(exchange.request_id, 0 if is_complete else 1))
-            self.leave_if_done()
+        self.leave_if_done()
 
     # leaving ──────────────────────────────────────────────────────────────────────
 

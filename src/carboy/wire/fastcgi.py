@@ -403,6 +403,18 @@ class Connection:
         self.expects_late_input |= request.state in {State.PARAMS, State.STDIN}
         return out + record(RecordType.END_REQUEST, request_id, END_BODY.pack(app_status, status))
 
+    def cut(self, request_id: int) -> bytes:
+        """End a request whose answer broke off, with bytes after which the connection must be closed.
+
+        nginx looks at no application status, and without fastcgi_keep_conn it takes the end of the connection for
+        the end of the answer. A record that only a web server may send is an error to all of them (tried with
+        nginx 1.22 and Apache 2.4), so the client's connection is broken off too.
+        """
+        self._living(request_id)
+        del self._requests[request_id]
+        self._last = True
+        return record(RecordType.ABORT_REQUEST, request_id)
+
     def values(self, known: dict[bytes, bytes]) -> bytes:
         """Answer `GetValues`."""
         return record(RecordType.GET_VALUES_RESULT, 0, encode_pairs(known.items()))
