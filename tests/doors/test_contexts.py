@@ -7,7 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from carboy import copy_current_request_context, current_app, g, has_app_context, has_request_context, request, session
+from carboy import (
+    copy_current_request_context,
+    current_app,
+    g,
+    has_app_context,
+    has_request_context,
+    request,
+    session,
+)
 
 
 def test_g_is_of_one_request(app, client, coloured):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, HTTPException, InternalServerError, NotFound, TooManyRequests, Unauthorized
+from werkzeug.exceptions import (
+    Forbidden,
+    HTTPException,
+    InternalServerError,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+)
 
 from carboy import Blueprint, abort, redirect, request
 

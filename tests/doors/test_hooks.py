@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from carboy.signals import (
+    got_request_exception,
+    request_finished,
+    request_started,
+    request_tearing_down,
+)
+
 from carboy import Blueprint, abort, after_this_request, g, request, url_for
-from carboy.signals import got_request_exception, request_finished, request_started, request_tearing_down
 
 
 def test_hooks_run_in_order(app, client, coloured):

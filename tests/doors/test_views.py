@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from carboy import request
 from carboy.views import MethodView, View
+
+from carboy import request
 
 
 def test_view_class_answers(app, client, coloured):
     """A View's dispatch_request is called with the rule's values, on an object made with as_view's arguments."""
 
     class Greeting(View):
-        methods = ["GET", "POST"]
+        methods = ("GET", "POST")
 
         def __init__(self, word):
             self.word = word
@@ -79,7 +80,7 @@ def test_decorators_of_a_class_wrap_its_view(app, client, coloured):
         return decorate
 
     class Page(View):
-        decorators = [marked("1"), marked("2")]
+        decorators = (marked("1"), marked("2"))
 
         @coloured
         def dispatch_request(self):

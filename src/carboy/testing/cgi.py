@@ -22,7 +22,14 @@ from typing import IO, Any, Final
 from ..gateways import cgi
 from ..gateways.fastcgi import FastCGIServer
 from ..wire import fastcgi as wire
-from .crossing import BODILESS, LARGEST_PIECE, DoorViolation, Environ, Upload, WSGICallable
+from .crossing import (
+    BODILESS,
+    LARGEST_PIECE,
+    DoorViolation,
+    Environ,
+    Upload,
+    WSGICallable,
+)
 
 # Records of parameters are cut at this many bytes: names and values then lie across the joints.
 PARAMS_PIECE: Final = 500
@@ -98,7 +105,7 @@ class CGIOutput(Output):
     def _run(self, watched: Watched, variables: dict[str, str], stdin: Any) -> None:
         try:
             self.is_whole = cgi.run(watched, stdin=stdin, stdout=self, environ=variables) == 0  # type: ignore[arg-type]  # of a file it uses write and flush
-        except BaseException as error:  # raised again in the test
+        except BaseException as error:  # noqa: BLE001  # raised again in the test
             watched.error = watched.error or error
         finally:
             self._put(_END)

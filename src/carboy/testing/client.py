@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from importlib.metadata import version
-from typing import Any, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from werkzeug import test as werkzeug_test
@@ -75,7 +75,7 @@ class EnvironBuilder(werkzeug_test.EnvironBuilder):
             path = f"{url.path}?{url.query}" if "?" in path.partition("#")[0] else url.path
         super().__init__(path, base_url, *args, **kwargs)
 
-    def json_dumps(self, obj: Any, **kwargs: Any) -> str:  # type: ignore[override]  # Werkzeug's is a staticmethod
+    def json_dumps(self, obj: Any, **kwargs: Any) -> str:
         """Serialise *obj* as the app itself would."""
         return cast(str, self.app.json.dumps(obj, **kwargs))
 
@@ -186,7 +186,7 @@ class Client(werkzeug_test.Client):
             ctx.request.host.partition(":")[0], ctx.request.path, response.headers.getlist("Set-Cookie")
         )
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         if self.preserve_context:
             raise RuntimeError("Cannot nest client invocations")
         self.preserve_context = True

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from granian.rsgi import ProtocolClosed, ProtocolError
+from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # its public names, not marked as such
 
-from .crossing import Crossing, DoorViolation, Environ
+from .crossing import Crossing, DoorViolation
 from .exchange import Exchange
 
 Headers = list[tuple[str, str]]

@@ -1,0 +1,78 @@
+"""The pytest plugin: `client`, `async_client`, `runner` and `live_server` for a project that has an `app` fixture.
+
+It is loaded by every pytest run on a machine that has this package installed; so this file imports pytest and
+nothing else, and the fixtures import what they need when a test asks for them. Where another plugin has a fixture of
+the same name (pytest-flask and pytest-django have), that one is left alone; a project's own conftest wins in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .asyncclient import AsyncClient
+    from .runner import CliRunner
+    from .server import LiveServer
+
+DOOR_OPTION = "--carboy-door"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of a door for all clients of a run."""
+    parser.getgroup("carboy").addoption(
+        DOOR_OPTION,
+        default=None,
+        metavar="DOOR",
+        help="the protocol that carries the requests of the `client` fixture: wsgi, asgi, rsgi, cgi or fastcgi",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Offer each fixture that no other plugin has."""
+    taken = {
+        name
+        for plugin in config.pluginmanager.get_plugins()
+        if not str(getattr(plugin, "__file__", "")).endswith("conftest.py")
+        for name in FIXTURES
+        if hasattr(plugin, name)
+    }
+    free = {name: fixture for name, fixture in FIXTURES.items() if name not in taken}
+    config.pluginmanager.register(SimpleNamespace(**free), "carboy-fixtures")
+
+
+def _client(app: Any, pytestconfig: pytest.Config) -> Any:
+    """A test client of the `app` fixture; through the door that --carboy-door names."""
+    door = pytestconfig.getoption(DOOR_OPTION)
+    return app.test_client() if door is None else app.test_client(door=door)
+
+
+def _async_client(app: Any) -> AsyncClient:
+    """An async client of the `app` fixture; `async with async_client:` runs the app's lifespan."""
+    from .asyncclient import AsyncClient
+
+    return AsyncClient(app)
+
+
+def _runner(app: Any) -> CliRunner:
+    """A runner of the `app` fixture's commands."""
+    return app.test_cli_runner()  # type: ignore[no-any-return]  # the user's app
+
+
+def _live_server(app: Any) -> Iterator[LiveServer]:
+    """A real server of the `app` fixture, on a free port; `live_server.url` says where."""
+    from .server import LiveServer
+
+    with LiveServer(app) as server:
+        yield server
+
+
+FIXTURES: dict[str, Any] = {
+    "client": pytest.fixture(name="client")(_client),
+    "async_client": pytest.fixture(name="async_client")(_async_client),
+    "runner": pytest.fixture(name="runner")(_runner),
+    "live_server": pytest.fixture(name="live_server")(_live_server),
+}
