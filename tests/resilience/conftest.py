@@ -171,6 +171,8 @@ def run(folder: Path) -> Iterator[Callable[..., Served]]:
 class Losses:
     """What became of the requests of a load."""
 
+    #: What the clients ask for; may be changed while they run.
+    path: str = "/"
     answered: int = 0
     #: Sent on a fresh connection that was accepted, and not (wholly) answered.
     lost: int = 0
@@ -199,9 +201,8 @@ class Load:
     def __init__(self, port: int, clients: int, *, kept: bool, path: str, pause: float) -> None:
         self.port = port
         self.kept = kept
-        self.path = path
         self.pause = pause
-        self.losses = Losses()
+        self.losses = Losses(path)
         self.over = False
         self.clients = clients
 
@@ -232,7 +233,7 @@ class Load:
         kept = "keep-alive" if self.kept else "close"
         received = False
         try:
-            writer.write(f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\nConnection: {kept}\r\n\r\n".encode())
+            writer.write(f"GET {losses.path} HTTP/1.1\r\nHost: localhost\r\nConnection: {kept}\r\n\r\n".encode())
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
             received = True
             length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))

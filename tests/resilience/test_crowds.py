@@ -70,7 +70,7 @@ def test_silent_connections_are_closed(run, figure):
 
 def test_more_connections_than_descriptors(run, figure, under_load):
     """With 128 descriptors and 300 idle connections the server goes on, and SIGTERM ends it."""
-    served = run("--header-timeout", "2s", ready=1, descriptors=128)
+    served = run("--header-timeout", "1s", ready=1, descriptors=128)
 
     with crowd(served.port, 300) as held:
         begun = time.monotonic()

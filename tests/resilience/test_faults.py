@@ -11,7 +11,7 @@ from pathlib import Path
 def test_killed_worker_loses_only_its_own_requests(run, under_load, wait_until, figure, full):
     """kill -9 again and again: full strength in a second, and nothing lost but what was in flight there."""
     served = run(ready=2)
-    rounds = 30 if full else 5
+    rounds = 30 if full else 4
     times = []
 
     with under_load(served.port, 8) as losses:
@@ -136,44 +136,44 @@ def test_orphans_with_a_request_in_flight_end(run, wait_until, alive, figure, un
     figure("workers gone, seconds", f"{seconds:.2f}")
 
 
-def test_blocked_loop_is_replaced(run, under_load, wait_until, alive, figure):
+def test_blocked_loop_is_replaced(run, under_load, wait_until, alive, figure, full):
     """A view that blocks the loop: others are served meanwhile, and the worker is replaced in ten seconds."""
-    served = run(ready=2)
+    served = run(*([] if full else ["--wedge-timeout", "3s"]), ready=2)
     before = set(served.ready())
 
-    with under_load(served.port, 1, kept=False, path="/block/60"):
+    with under_load(served.port, 1, kept=False, path="/block/60") as blocked:
         begun = time.monotonic()
         wait_until(lambda: any(not each["accepting"] for each in served.status()["workers"]), 5)
         aside = time.monotonic() - begun
         with under_load(served.port, 8, kept=False) as others:
             # What waits in vain in the blocked worker is not counted here: these came after it stood aside.
             time.sleep(1)
-        # One client, one blocked worker: after the first is killed the client blocks the next; only the first counts.
+        blocked.path = "/"
         wait_until(lambda: sum(alive(pid) for pid in before) < 2, 15)
         seconds = time.monotonic() - begun
 
     figure("stood aside after, seconds", f"{aside:.2f}")
     figure("replaced after, seconds", f"{seconds:.2f}")
     figure("others", others)
-    assert seconds <= 10
+    assert seconds <= (10 if full else 7)
     assert others.lost == 0
     assert "time.sleep(float(path" in served.text(), "the log says where the loop hangs"
 
 
-def test_held_interpreter_is_replaced(run, under_load, wait_until, alive, figure):
+def test_held_interpreter_is_replaced(run, under_load, wait_until, alive, figure, full):
     """Code that holds the interpreter's lock stops every thread of the worker; it is replaced all the same."""
-    served = run(ready=1)
+    served = run(*([] if full else ["--wedge-timeout", "2s"]), ready=1)
     (victim,) = served.ready()
 
     with under_load(served.port, 1, kept=False, path="/hold") as losses:
-        begun = time.monotonic()
-        wait_until(lambda: not alive(victim), 12)
-        seconds = time.monotonic() - begun
+        time.sleep(0.2)
         losses.path = "/"
+        seconds = 0.2 + wait_until(lambda: not alive(victim), 12)
         wait_until(lambda: served.ready() and victim not in served.ready(), 5)
 
     figure("replaced after, seconds", f"{seconds:.2f}")
-    assert seconds <= 10
+    assert seconds <= (10 if full else 6)
+    assert "re.match" in served.text() or "in app" in served.text(), "the log says where it hangs"
 
 
 def test_second_server_is_refused(run, folder):
@@ -194,7 +194,7 @@ def test_worker_that_dies_at_once_is_started_with_pauses(run, folder, wait_until
     (folder / "app.py").write_text(text + "\nimport threading\nthreading.Timer(0.3, os._exit, [9]).start()\n")
 
     os.kill(served.ready()[0], signal.SIGKILL)
-    wait_until(lambda: served.text().count("exit code 9") >= 4, 25)
+    wait_until(lambda: served.text().count("exit code 9") >= 3, 25)
     pauses = [float(each) for each in re.findall(r"exit code 9\).*starts in ([\d.]+) s", served.text())]
     (folder / "app.py").write_text(text)
     seconds = wait_until(lambda: served.ready() and served.get().startswith("one"), 25)
@@ -208,10 +208,10 @@ def test_worker_that_dies_at_once_is_started_with_pauses(run, folder, wait_until
 
 def test_recycling_loses_nothing(run, under_load, figure, full):
     """Workers replaced after so many requests: nobody notices."""
-    served = run("--max-requests", "300", "--jitter", "0.2", ready=2)
+    served = run("--max-requests", "500", "--jitter", "0.2", ready=2)
 
     with under_load(served.port, 8) as losses:
-        time.sleep(30 if full else 6)
+        time.sleep(30 if full else 4)
 
     figure("losses", losses)
     figure("recycled", served.status()["restarts"])

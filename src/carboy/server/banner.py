@@ -10,11 +10,11 @@ from .machine import processors
 from .options import Options
 
 
-def show(served: Message, target: str | None, options: Options, size: int, url: str) -> None:
-    print("\n".join(lines(served, target, options, size, url)), file=sys.stdout, flush=True)
+def show(served: Message, target: str | None, options: Options, size: int, url: str, has_control: bool) -> None:
+    print("\n".join(lines(served, target, options, size, url, has_control)), file=sys.stdout, flush=True)
 
 
-def lines(served: Message, target: str | None, options: Options, size: int, url: str) -> list[str]:
+def lines(served: Message, target: str | None, options: Options, size: int, url: str, has_control: bool) -> list[str]:
     """The text, a line an item."""
     found = []
     if served.get("routes") is not None:
@@ -28,7 +28,7 @@ def lines(served: Message, target: str | None, options: Options, size: int, url:
         what,
         f"  at    {url}  ·  {size} worker{'s' if size != 1 else ''}{auto}  ·  main process {os.getpid()}",
         f"  door  {door(served, options)}",
-        "  stop  Ctrl-C  ·  carboy ctl status | reload | stop | scale N",
+        "  stop  Ctrl-C" + ("  ·  carboy ctl status | reload | stop | scale N" if has_control else ""),
     ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +42,41 @@ class Lines:
 
 def pack(message: Message) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+class Sender:
+    """The writing half: never blocks, never sends half a line, and drops what may be dropped when nobody reads.
+
+    Used from any thread. A reader that is gone is noticed by reading, not here.
+    """
+
+    #: What is kept for a reader that is slow; beyond it only the connection's end helps.
+    MOST = 1 << 20
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.unsent = b""
+        self.lock = threading.Lock()
+
+    def send(self, message: Message, *, droppable: bool = False) -> bool:
+        """Send a message, or as much of it as goes; the rest goes with the next one. False if it was dropped."""
+        with self.lock:
+            if self.unsent and droppable:
+                self._flush()
+            if self.unsent and (droppable or len(self.unsent) > self.MOST):
+                return False
+            self.unsent += pack(message)
+            self._flush()
+            return True
+
+    def _flush(self) -> None:
+        try:
+            while self.unsent:
+                self.unsent = self.unsent[self.connection.send(self.unsent, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.unsent = b""
 
 
 def receive_one(connection: socket.socket) -> Message | None:

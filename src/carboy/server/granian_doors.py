@@ -7,7 +7,6 @@ version). From granian comes the parsing and the scheduling on the loop; sockets
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -15,12 +14,11 @@ from typing import Any
 
 from granian._futures import _new_cbscheduler
 from granian._granian import ASGIWorker, RSGIWorker, SocketHolder, WorkerSignal, WSGIWorker
-from granian.asgi import LifespanProtocol
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.wsgi import _callback_wrapper as wsgi_runner
 
 from .counting import CLOSE, WSGIApp, counted
-from .door import ASGIApp, production
+from .door import ASGIApp
 from .errors import WorkerFailed
 from .gate import Gate
 from .machine import descriptor_limit
@@ -131,7 +129,7 @@ def asgi_callback(app: ASGIApp, state: dict[str, Any], root_path: str, tally: Ta
         scope = watcher.scope
         scope.update(root_path=root_path, state=state.copy())
         try:
-            await app(scope, protocol.receive, closing_send(protocol.send) if tally.draining else protocol.send)
+            await app(scope, protocol.receive, closing_send(protocol.send, scope) if tally.draining else protocol.send)
         except BaseException as error:  # noqa: BLE001 - reported to granian whatever it is
             # Granian answers 500, or cuts the stream if it has begun; and logs.
             watcher.err(error)
@@ -143,8 +141,11 @@ def asgi_callback(app: ASGIApp, state: dict[str, Any], root_path: str, tally: Ta
     return request
 
 
-def closing_send(send: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def closing_send(send: Callable[[Any], Any], scope: Any) -> Callable[[Any], Any]:
     """Say `Connection: close` with the answer: this worker is leaving, the client's next request goes to another."""
+    if scope["http_version"] == "2":
+        # RFC 9113 §8.2.2 forbids the header; granian says GOAWAY when it ends.
+        return send
 
     def closing(event: Any) -> Any:
         if event["type"] == "http.response.start":
@@ -166,7 +167,7 @@ def rsgi_door(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> 
 def rsgi_callback(app: Callable[[Any, Any], Any], tally: Tally) -> Callable[[Any], Any]:
     async def request(watcher: Any) -> None:
         tally.started += 1
-        protocol = ClosingProtocol(watcher.proto) if tally.draining else watcher.proto
+        protocol = ClosingProtocol(watcher.proto) if tally.draining and watcher.scope.http_version != "2" else watcher.proto
         try:
             await app(watcher.scope, protocol)
         except BaseException as error:  # noqa: BLE001 - reported to granian whatever it is
@@ -209,35 +210,3 @@ def serve_wsgi(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) ->
 def wsgi_callback(app: WSGIApp, root_path: str, tally: Tally) -> Callable[..., Any]:
     runner: Callable[..., Any] = wsgi_runner(counted(app, tally), {"url_path_prefix": root_path or None}, None)
     return runner
-
-
-class Lifespan:
-    """The application's start and end, as ASGI tells them; an application without them is served all the same."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        # Any: granian has no types here.
-        self.protocol: Any = LifespanProtocol(app)  # type: ignore[no-untyped-call]
-
-    @property
-    def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.protocol.state
-        return state
-
-    async def start(self) -> None:
-        logger = logging.getLogger("_granian")
-        level = logger.level
-        # Granian warns of applications without lifespan; the specification allows them.
-        logger.setLevel(logging.ERROR)
-        try:
-            await self.protocol.startup()
-        finally:
-            logger.setLevel(level)
-        if self.protocol.interrupt:
-            raise WorkerFailed("the application's start-up failed (lifespan.startup.failed); its log says why")
-
-    async def stop(self) -> None:
-        await self.protocol.shutdown()
-
-
-def layered(app: ASGIApp, options: Options) -> ASGIApp:
-    return production(app, options)

@@ -24,12 +24,12 @@ from pathlib import Path
 from types import FrameType
 
 from . import banner
-from .channel import Lines, Message, pack
+from .channel import Lines, Message, Sender
 from .control import ControlServer
 from .listen import Listener
 from .machine import resident_memory
 from .options import Options
-from .roster import BackOff, Renewal, State, Worker, limits_of
+from .roster import HEALTHY_AFTER, BackOff, Renewal, State, Worker, limits_of
 from .systemd import Notifier
 
 log = logging.getLogger("carboy.server")
@@ -42,6 +42,8 @@ GRACE = 0.7
 SILENCE = 2.0
 #: Workers to keep when a reload replaces several at a time: one in four is in renewal.
 RENEWED_AT_ONCE = 4
+#: Descriptors kept for starting a worker: its channel, and what `subprocess` takes for a moment.
+RESERVE = 12
 #: Ctrl-C is impatient.
 INTERRUPT_LIMIT, INTERRUPT_DRAIN = 5.0, 0.05
 
@@ -49,18 +51,14 @@ INTERRUPT_LIMIT, INTERRUPT_DRAIN = 5.0, 0.05
 class Link:
     """A worker's process and channel."""
 
-    __slots__ = ("channel", "lines", "process", "worker")
+    __slots__ = ("channel", "lines", "process", "send", "worker")
 
     def __init__(self, worker: Worker, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
         self.worker = worker
         self.process = process
         self.channel = channel
         self.lines = Lines()
-
-    def send(self, message: Message) -> None:
-        # A worker that is gone or hangs will be seen elsewhere.
-        with contextlib.suppress(OSError):
-            self.channel.sendall(pack(message), socket.MSG_DONTWAIT)
+        self.send = Sender(channel).send
 
 
 class Supervisor:
@@ -90,7 +88,7 @@ class Supervisor:
         self.restarts: collections.Counter[str] = collections.Counter()
         self.told_failure: str | None = None
         #: Given away for a moment when no descriptor is left for starting a worker.
-        self.reserve = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+        self.reserve = [os.open(os.devnull, os.O_RDONLY) for _ in range(RESERVE)]
         self.selector = selectors.DefaultSelector()
         self.where = Whereabouts()
         self.interrupts = 0
@@ -107,7 +105,7 @@ class Supervisor:
     def start_worker(self, slot: int, replaces: Worker | None = None) -> Worker | None:
         """Spawn a process for a slot; None if the machine refuses (the slot's back-off then decides)."""
         now = time.monotonic()
-        while self.reserve and len(self.reserve) > 4:
+        while self.reserve:
             os.close(self.reserve.pop())
         try:
             link = self.spawn(slot, now)
@@ -139,27 +137,26 @@ class Supervisor:
                     # Not in our process group: the terminal's Ctrl-C is for the main process alone.
                     process_group=0,
                 )
-            ours.setblocking(True)
             requests, age, memory = limits_of(self.options, self.chance)
             spec = {
                 "parent": os.getpid(),
                 "path": self.where.sys_path(),
+                "python_path": os.environ.get("PYTHONPATH"),
                 "options": self.options.to_json(),
                 "listen": self.listener.socket.fileno(),
                 "target": self.target,
             }
-            # A child that dies while it starts: its exit will be seen.
-            with contextlib.suppress(OSError):
-                ours.sendall(pack(spec))
-            ours.setblocking(False)
         except BaseException:
             ours.close()
             raise
-        return Link(Worker(slot, process.pid, self.release, now, requests, age, memory, last_beat=now), process, ours)
+        ours.setblocking(False)
+        link = Link(Worker(slot, process.pid, self.release, now, requests, age, memory, last_beat=now), process, ours)
+        link.send(spec)
+        return link
 
     def refill_reserve(self) -> None:
         with contextlib.suppress(OSError):
-            while len(self.reserve) < 8:
+            while len(self.reserve) < RESERVE:
                 self.reserve.append(os.open(os.devnull, os.O_RDONLY))
 
     def dismiss(self, worker: Worker, limit: float | None = None, drain: float | None = None) -> None:
@@ -167,7 +164,7 @@ class Supervisor:
         if worker.state in {State.GONE, State.WEDGED}:
             return
         limit = self.options.stop_timeout - 1 if limit is None else limit
-        until = time.monotonic() + limit + GRACE
+        until = time.monotonic() + limit + min(GRACE, limit / 4)
         if worker.state is not State.LEAVING:
             if worker.state is State.STARTING:
                 # Nothing is in flight, and it does not listen yet.
@@ -240,15 +237,14 @@ class Supervisor:
         log.debug("worker %d is ready after %.2f s", worker.pid, now - worker.born)
         if self.served is None:
             self.served = message
-            banner.show(message, self.target, self.options, self.size, self.listener.url)
+            banner.show(message, self.target, self.options, self.size, self.listener.url, self.control is not None)
             self.notifier.ready(f"serving {message['app']} at {self.listener.url}")
         old = worker.replaces
         if old is not None:
             worker.replaces = None
             old.successor = None
             if old.state is State.WEDGED:
-                self.kill(old, signal.SIGABRT)
-                old.deadline = now + GRACE
+                self.kill(old)
             else:
                 self.dismiss(old)
             if self.renewal is not None and worker.release == self.renewal.release:
@@ -279,7 +275,8 @@ class Supervisor:
             if code not in {0, -signal.SIGKILL} and self.stopping is None:
                 log.warning("worker %d left with %s", worker.pid, ending(code))
             return
-        ready_for = now - worker.ready_at if worker.ready_at is not None else None
+        # Killed from outside (an operator, the kernel out of memory) is no fault of the application's start.
+        ready_for = HEALTHY_AFTER if code == -signal.SIGKILL else now - (worker.ready_at or now)
         if before is State.WEDGED:
             # It did not come and go quickly: nothing is gained by waiting.
             self.restarts["wedged"] += 1
@@ -428,7 +425,7 @@ class Supervisor:
         on_the_way = [each for each in self.workers if each.replaces is not None]
         if not renewal.waiting:
             if not on_the_way and (renewal.proven or any(each.release == renewal.release and each.is_serving for each in self.workers)):
-                self.end_renewal(True, f"{renewal.done} workers renewed, release {renewal.release} serves")
+                self.end_renewal(True, f"{renewal.done} worker{'s' if renewal.done != 1 else ''} renewed, release {renewal.release} serves")
             return
         at_once = max(1, self.size // RENEWED_AT_ONCE) if renewal.proven else 1
         for worker in renewal.waiting:
@@ -472,14 +469,16 @@ class Supervisor:
             self.listener.refuse_new()
             self.wait_for_queue(min(1.0, limit / 4))
         left = max(0.0, self.stop_deadline - time.monotonic())
+        # The workers end a little before us, and are killed a little before the limit.
+        inner = max(0.0, left - min(2 * GRACE, left / 4))
         for worker in self.workers:
             if worker.state is State.STARTING and worker.replaces is None and left > 0:
                 self.kill(worker)
-            self.dismiss(worker, max(0.0, left - 2 * GRACE), self.drain)
+            self.dismiss(worker, inner, self.drain)
 
     def wait_for_queue(self, patience: float) -> None:
         """Let the workers take what already waits in the kernel's queue, before they are told to take no more."""
-        if not any(each.is_serving for each in self.workers):
+        if self.listener.borrowed or not any(each.is_serving for each in self.workers):
             return
         until = time.monotonic() + patience
         if self.listener.is_unix:
@@ -552,7 +551,7 @@ class Supervisor:
         self.selector.register(reader, selectors.EVENT_READ, None)
         if self.control is not None:
             self.control.attach(self.selector, self.order)
-        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
         before = {each: signal.signal(each, _noted) for each in handled}
         old_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:

@@ -24,14 +24,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ..gateways.fastcgi import FastCGIServer
-from ..pipeline import offload
+from ..pipeline import offload, portal
 from . import apps, granian_doors
-from .channel import Lines, Message, pack, receive_one
+from .channel import Lines, Message, Sender, pack, receive_one
 from .counting import counted
-from .door import ASGIApp
+from .door import ASGIApp, production
 from .errors import ServerError, WorkerFailed
 from .gate import Gate
+from .lifespan import Lifespan
 from .machine import descriptor_limit, die_with_parent
 from .options import Options
 from .tally import Tally
@@ -54,6 +54,8 @@ class Pulse(threading.Thread):
     def __init__(self, channel: socket.socket, gate: Gate, tally: Tally, options: Options) -> None:
         super().__init__(name="carboy-pulse", daemon=True)
         self.channel = channel
+        sender = Sender(channel)
+        self.send = sender.send
         self.gate = gate
         self.tally = tally
         self.options = options
@@ -88,11 +90,6 @@ class Pulse(threading.Thread):
             self.leaving = now
         with contextlib.suppress(BlockingIOError):
             self.wake_writer.send(b"!")
-
-    def send(self, message: Message) -> None:
-        # A main process that does not read for long (stopped by ^Z) must not hold the pulse: beats may be lost.
-        with contextlib.suppress(OSError):
-            self.channel.sendall(pack(message), socket.MSG_DONTWAIT)
 
     def run(self) -> None:
         next_beat = 0.0
@@ -153,7 +150,8 @@ class Pulse(threading.Thread):
         if wedged and not self.told_wedged:
             self.told_wedged = True
             message["stack"] = self.loop_stack()
-        self.send(message)
+        # A main process that does not read for long (stopped by ^Z) must not hold the pulse: plain beats may be lost.
+        self.send(message, droppable="stack" not in message)
 
     def loop_stack(self) -> str:
         """Where the loop hangs, as a traceback."""
@@ -275,9 +273,9 @@ class Worker:
     async def run_on(self, loop: asyncio.AbstractEventLoop) -> None:
         app = self.served.app
         rsgi = self.options.interface == "rsgi"
-        lifespan: granian_doors.Lifespan | None = None
+        lifespan: Lifespan | None = None
         if apps.is_asgi(app):
-            lifespan = granian_doors.Lifespan(app)
+            lifespan = Lifespan(app)
             await lifespan.start()
         elif rsgi and hasattr(app, "__rsgi_init__"):
             app.__rsgi_init__(loop)
@@ -285,7 +283,7 @@ class Worker:
             door = granian_doors.rsgi_door(self.gate, self.options, loop)
             callback = granian_doors.rsgi_callback(app.__rsgi__, self.tally)
         else:
-            layered = granian_doors.layered(app, self.options)
+            layered = production(app, self.options)
             if self.options.ready_path is not None:
                 await prove(layered, self.options.ready_path)
             door = granian_doors.asgi_door(self.gate, self.options, loop)
@@ -304,14 +302,20 @@ class Worker:
 
     def run_wsgi(self, loop: asyncio.AbstractEventLoop) -> None:
         over = threading.Event()
+        lifespan = self.start_beside()
         server = granian_doors.serve_wsgi(self.gate, self.options, loop)
         self.pulse.end = server.end
         signal.signal(signal.SIGTERM, lambda *_: self.pulse.leave())
         server.begin(granian_doors.wsgi_callback(self.wsgi_entry(), self.root_path, self.tally), loop, over.set)
         self.tell_ready()
         over.wait()
+        self.stop_beside(lifespan)
 
     def run_fastcgi(self) -> None:
+        # Only here: the other doors start sooner without it.
+        from ..gateways.fastcgi import FastCGIServer
+
+        lifespan = self.start_beside()
         threads = self.options.threads or granian_doors.WSGI_THREADS
         server = FastCGIServer(counted(self.wsgi_entry(), self.tally), self.gate.listening, threads=threads, prefix=self.root_path)
         # It takes what the kernel holds for us and drains by itself.
@@ -320,6 +324,19 @@ class Worker:
         signal.signal(signal.SIGTERM, lambda *_: self.pulse.leave())
         self.tell_ready()
         server.serve_forever()
+        self.stop_beside(lifespan)
+
+    def start_beside(self) -> Lifespan | None:
+        """Behind a sync door: start the application's lifespan on the loop that runs its async code."""
+        if not self.served.is_carboy:
+            return None
+        lifespan = Lifespan(self.served.app)
+        portal.call(lifespan.start)
+        return lifespan
+
+    def stop_beside(self, lifespan: Lifespan | None) -> None:
+        if lifespan is not None:
+            portal.call(lifespan.stop)
 
     def wsgi_entry(self) -> Any:
         """A Carboy app answers as ASGI too; as WSGI it is the method that middleware may have replaced."""
@@ -382,6 +399,11 @@ def main(argv: list[str]) -> int:
         return 0
     die_with_parent(int(spec["parent"]))
     sys.path[:] = spec["path"]
+    # Ours served to find this module; the application's own processes must not inherit it.
+    if spec["python_path"] is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = spec["python_path"]
     options = Options.from_json(spec["options"])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.ERROR if options.log_level == "error" else logging.WARNING)
