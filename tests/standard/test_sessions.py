@@ -7,6 +7,7 @@ import pickle
 import warnings
 from datetime import UTC, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -22,6 +23,9 @@ from carboy.standard.sessions import (
     SecureCookieSessionInterface,
     SessionInterface,
     SessionMixin,
+    Sessions,
+    check_cookie,
+    check_secret_key,
 )
 from carboy.wire.response import Response
 from carboy.wire.tagged import JSONTag, TaggedJSONSerializer
@@ -685,3 +689,82 @@ def test_an_interface_with_its_own_idea_of_sending_is_asked(app):
     assert Eager().needs_refresh(app, carrying("x"))
     assert not Eager().needs_refresh(app, asking())
     assert "Set-Cookie" in saved(Eager(), app, {"a": 1}, modified=False).headers
+
+
+# ── as equipment ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Fitting:
+    """The verbs that sessions use, written down."""
+
+    def __init__(self, app):
+        self.app = app
+        self.sources = {}
+        self.checks = {}
+
+    def source(self, kind, extract):
+        self.sources[kind] = extract
+
+    def check(self, name, function):
+        self.checks[name] = function
+
+
+def test_sessions_are_fitted_as_a_view_parameter_with_two_checks(app):
+    """A view may ask for the session by its type."""
+    fit = Fitting(app)
+    interface = ByTheBook()
+
+    Sessions(interface).setup(fit)
+
+    assert app.session_interface is interface
+    assert set(fit.sources) == {SessionMixin, SecureCookieSession}
+    assert fit.sources[SessionMixin](SimpleNamespace(session="the session")) == "the session"
+    assert fit.checks == {"secret-key": check_secret_key, "cookie": check_cookie}
+
+
+def test_an_interface_the_app_has_is_left(app):
+    """Fitting without one changes nothing."""
+    app.session_interface = interface = ByTheBook()
+
+    Sessions().setup(Fitting(app))
+
+    assert app.session_interface is interface
+
+
+@pytest.mark.parametrize(
+    ("key", "fallbacks", "fault"),
+    [
+        (None, None, None),
+        ("0123456789abcdef", None, None),
+        ("dev", None, "has 3 characters"),
+        ("0123456789abcdef", [b"old"], "has 3 characters"),
+    ],
+)
+def test_a_secret_key_that_can_be_guessed_is_found(app, key, fallbacks, fault):
+    """Fallbacks count: they open sessions too."""
+    app.config.update(SECRET_KEY=key, SECRET_KEY_FALLBACKS=fallbacks)
+
+    found = check_secret_key(app)
+
+    assert found is None if fault is None else fault in found
+
+
+@pytest.mark.parametrize(
+    ("samesite", "secure", "fault"),
+    [
+        (None, False, None),
+        ("lax", False, None),
+        ("Strict", False, None),
+        ("None", True, None),
+        ("None", False, "SESSION_COOKIE_SECURE"),
+        ("loose", False, "it can be 'Lax'"),
+        (True, False, "it can be 'Lax'"),
+    ],
+)
+def test_a_cookie_that_browsers_would_refuse_is_found(app, samesite, secure, fault):
+    """Before the first request, with the remedy."""
+    app.config.update(SESSION_COOKIE_SAMESITE=samesite, SESSION_COOKIE_SECURE=secure)
+
+    found = check_cookie(app)
+
+    assert found is None if fault is None else fault in found

@@ -20,6 +20,8 @@ from werkzeug.datastructures import CallbackDict
 from werkzeug.http import dump_cookie, http_date
 from werkzeug.wrappers import Request, Response
 
+from ..core.ctx import Context
+from ..extend import Fitting
 from ..wire.signing import TimedSigner
 from ..wire.tagged import TaggedJSONSerializer
 
@@ -29,6 +31,9 @@ __all__ = [
     "SecureCookieSessionInterface",
     "SessionInterface",
     "SessionMixin",
+    "Sessions",
+    "check_cookie",
+    "check_secret_key",
     "session_json_serializer",
 ]
 
@@ -36,11 +41,13 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+_MAKE_KEY = "python -c 'import secrets; print(secrets.token_hex())'"
 _NO_KEY = (
     "The session is unavailable because no secret key was set. Set one that nobody can guess, the same at every start and"
-    " on every server: app.secret_key = '...', or SECRET_KEY in the configuration. To make one:"
-    " python -c 'import secrets; print(secrets.token_hex())'"
+    f" on every server: app.secret_key = '...', or SECRET_KEY in the configuration. To make one: {_MAKE_KEY}"
 )
+# Characters: 16 hex digits are 64 bits, which nobody tries out.
+_LONG_ENOUGH = 16
 
 #: The serializer of session cookies. A tag registered here is known to every app.
 session_json_serializer = TaggedJSONSerializer()
@@ -57,6 +64,13 @@ class App(Protocol):
     def secret_key(self) -> str | bytes | None: ...
     @property
     def permanent_session_lifetime(self) -> timedelta: ...
+
+
+class Configured(Protocol):
+    """What the checks need of an app."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
 
 
 class SessionMixin(MutableMapping[str, Any]):
@@ -379,6 +393,67 @@ class SecureCookieSessionInterface(SessionInterface):
             "samesite": self.get_cookie_samesite(app),
             "partitioned": self.get_cookie_partitioned(app),
         }
+
+
+class Sessions:
+    """Sessions as equipment: views may ask for one by its type, and `carboy check` looks at the settings.
+
+    Args:
+        interface: how sessions are opened and saved; the app's own if None.
+
+    Example:
+        >>> app.fit(Sessions())
+        >>> @app.get("/basket")
+        ... def basket(session: SecureCookieSession):
+        ...     return session.get("basket", [])
+    """
+
+    name = "session"
+    requires: tuple[str, ...] = ()
+
+    def __init__(self, interface: SessionInterface | None = None) -> None:
+        self.interface = interface
+
+    def setup(self, fit: Fitting) -> None:
+        """Declare the session as a view parameter, and the checks."""
+        if self.interface is not None:
+            fit.app.session_interface = self.interface
+        for kind in (SessionMixin, SecureCookieSession):
+            fit.source(kind, _session_of)
+        fit.check("secret-key", check_secret_key)
+        fit.check("cookie", check_cookie)
+
+
+def check_secret_key(app: Configured) -> str | None:
+    """Say so if a secret key can be guessed. No key at all is no fault: not every app has sessions."""
+    keys = (app.config["SECRET_KEY"], *(app.config["SECRET_KEY_FALLBACKS"] or ()))
+    short = min((len(key) for key in keys if key), default=_LONG_ENOUGH)
+    if short < _LONG_ENOUGH:
+        return (
+            f"SECRET_KEY, or one of SECRET_KEY_FALLBACKS, has {short} characters, and who guesses it can write any"
+            f" session; make one with: {_MAKE_KEY}"
+        )
+    return None
+
+
+def check_cookie(app: Configured) -> str | None:
+    """Say so if browsers, or Werkzeug, would refuse the cookie as it is configured."""
+    samesite = app.config["SESSION_COOKIE_SAMESITE"]
+    if samesite is None:
+        return None
+    known = isinstance(samesite, str) and samesite.title() in ("Strict", "Lax", "None")
+    if not known:
+        return f"SESSION_COOKIE_SAMESITE is {samesite!r}; it can be 'Lax', 'Strict', 'None' or None"
+    # RFC 6265bis §5.7: a cookie that says SameSite=None without Secure is ignored.
+    if samesite.title() == "None" and not (
+        app.config["SESSION_COOKIE_SECURE"] or app.config["SESSION_COOKIE_PARTITIONED"]
+    ):
+        return "SESSION_COOKIE_SAMESITE is 'None', and browsers then want SESSION_COOKIE_SECURE = True"
+    return None
+
+
+def _session_of(ctx: Context) -> Any:
+    return ctx.session
 
 
 def _keys(app: App) -> tuple[str | bytes, ...] | None:
