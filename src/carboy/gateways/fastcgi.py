@@ -138,7 +138,6 @@ class FastCGIServer:
         for number in range(self.threads):
             # Daemons: a view that hangs must not keep the process from ending when its time is up.
             threading.Thread(target=self._work, name=f"fastcgi-{number}", daemon=True).start()
-        self.sock.setblocking(False)
         loop.add_reader(self.sock, self._accept)
         try:
             while self._timeout is None:
@@ -154,9 +153,11 @@ class FastCGIServer:
 
     async def _drain(self) -> bool:
         assert self._loop is not None
-        while self._accept():  # those that the kernel has taken for us are ours
-            pass
         self.is_draining = True
+        # Those that the kernel has taken are ours too; no more, as on a shared socket they may never stop coming.
+        for _ in range(self.max_requests):
+            if not self._accept():
+                break
         self._loop.remove_reader(self.sock)
         quiet = self._loop.call_later(GRACE, self._dismiss)
         started = self._loop.time()
@@ -188,6 +189,8 @@ class FastCGIServer:
     def _accept(self) -> bool:
         """Accept one connection; only one a turn, so that workers on the same socket share them evenly."""
         assert self._loop is not None
+        # Each time: the mode is shared with other processes on the socket, and Python's socket.dup() sets it to blocking.
+        self.sock.setblocking(False)
         try:
             connection, _ = self.sock.accept()
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
@@ -489,14 +492,15 @@ class _Link(asyncio.Protocol):
     def leave(self) -> None:
         """Close after what is written has gone out.
 
-        Where the web server may still send a body that we refused, to close would reset a TCP connection and take our
-        answer with it; so only our half is closed, and the rest when the web server has seen it, or soon after.
+        Our half is closed at once, not in the loop's next turn: nginx, which reuses a connection as soon as it has read
+        the end of an answer, must find both ends together. Where it may still send a body that we refused, to close
+        wholly would reset a TCP connection and take our answer with it; that waits until nginx has closed, or a while.
         """
         if self.is_leaving or self.transport.is_closing():
             return
         self.is_leaving = True
+        self.transport.write_eof()
         if self.wire.expects_late_input:
-            self.transport.write_eof()
             asyncio.get_running_loop().call_later(LINGER, self.transport.close)
         else:
             self.transport.close()

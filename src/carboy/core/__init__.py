@@ -1,0 +1,1 @@
+"""The app: what a guest declares, and how declarations become plans."""

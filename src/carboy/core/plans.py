@@ -1,0 +1,499 @@
+"""From declarations to plans: the second clock.
+
+`Plans` is made at freeze and thrown away when a declaration changes; it finds a request's route and keeps one plan for
+each route and method, compiled when first needed (`compile_all` does it at once, so that mistakes show before the
+first request).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+
+from ..pipeline.plan import Plan
+from ..pipeline.signals import request_finished, request_started
+from ..pipeline.step import Step, is_async, segments
+from ..routing.map import Map
+from ..routing.table import Entry, Table
+from . import journey
+from .ctx import Context
+from .request import blueprint_names
+from .respond import light, whole
+
+#: Methods that get a plan of their own; any other shares one, so that strange methods cannot fill the memory.
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT"})
+
+#: A replacement of one of these decides over view and response in sync code, so its routes are sync.
+SYNC_VERBS = ("dispatch_request", "full_dispatch_request", "finalize_request", "ensure_sync", "async_to_sync")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """For whom a plan is compiled.
+
+    Attributes:
+        on_loop: an event loop is at hand (ASGI, RSGI), so a view that never blocks can run on it.
+        sync: the plan is driven in place by a verb that a guest has called; nothing may suspend.
+        ignoring: replaced verbs that call this one: looking at them again would never end.
+    """
+
+    on_loop: bool = False
+    sync: bool = False
+    ignoring: frozenset[str] = frozenset()
+
+
+SYNC_DOOR = Way()
+ASYNC_DOOR = Way(on_loop=True)
+#: What `super().dispatch_request()` and its like follow.
+PLAIN = Way(
+    sync=True,
+    ignoring=frozenset({"dispatch_request", "full_dispatch_request", "preprocess_request", "process_response", "finalize_request"}),
+)
+#: What `super().full_dispatch_request()` follows.
+INSIDE = Way(sync=True, ignoring=frozenset({"full_dispatch_request"}))
+#: What `super().handle_exception()` ends with.
+FINAL = Way(sync=True)
+
+
+class Plans:
+    """An app's routes and their plans.
+
+    Args:
+        app: the app; its registries are read now and while plans are compiled.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        url_map = app.url_map
+        self.table = Table(url_map)
+        self.compiled: dict[Way, dict[tuple[Entry | None, str], Plan]] = {}
+        self.door_plans = self.compiled[SYNC_DOOR] = {}
+        self.loop_plans = self.compiled[ASYNC_DOOR] = {}
+        #: A map that does not tell when it changes must be asked.
+        self.watches_map = not isinstance(url_map, Map)
+        #: Every rule stands in the default domain, so host and adapter need not be looked at.
+        self.is_plain = not (
+            url_map.host_matching
+            or app.subdomain_matching
+            or app.is_replaced("create_url_adapter")
+            or app.config.get("TRUSTED_HOSTS") is not None
+        )
+        self.domain = url_map.default_subdomain or ""
+        #: The door methods stand in `Carboy`, a floor above: a name tells what is replaced there.
+        self.has_detours = bool(app.mounts) or app.is_replaced("wsgi_app") or app.is_replaced("asgi_app")
+        self.makes_own_contexts = app.is_replaced("request_context")
+        self.ends_quietly = not (
+            app.teardown_appcontext_funcs
+            or any(app.teardown_request_funcs.values())
+            or app.is_replaced("do_teardown_request")
+            or app.is_replaced("do_teardown_appcontext")
+        )
+
+    # -- finding ----------------------------------------------------------------------------------
+
+    def match(self, ctx: Context) -> Entry | None:
+        """Set the request's rule and values, or why there are none; return the rule's entry."""
+        request: Any = ctx.request
+        try:
+            if self.is_plain:
+                hit = self.table.match(self.domain, request.path, request.method)
+                if hit is not None:
+                    entry, request.view_args = hit
+                    request.url_rule = entry.rule
+                    return entry
+            rule, values = ctx.url_adapter.match(return_rule=True)
+        except HTTPException as error:
+            request.routing_exception = error
+            return None
+        request.url_rule = rule
+        request.view_args = values
+        return self.table.entry_for(rule)
+
+    def find(self, ctx: Context, on_loop: bool) -> Plan:
+        """Find the plan of a request."""
+        entry = self.match(ctx)
+        ctx.is_matched = True
+        method = ctx._request.method
+        plan = (self.loop_plans if on_loop else self.door_plans).get((entry, method))
+        if plan is None:
+            plan = self.plan_of(entry, method, ASYNC_DOOR if on_loop else SYNC_DOOR)
+        return plan
+
+    def by_hand(self, ctx: Context, way: Way) -> Plan:
+        """The plan that a verb follows when a guest calls it."""
+        request: Any = ctx.request
+        rule = request.url_rule
+        return self.plan_of(self.table.entry_for(rule) if rule is not None else None, request.method, way)
+
+    def plan_of(self, entry: Entry | None, method: str, way: Way) -> Plan:
+        """The plan for an entry and a method, compiled at the first call."""
+        if method not in KNOWN_METHODS:
+            method = "*"
+        plans = self.compiled.setdefault(way, {})
+        plan = plans.get((entry, method))
+        if plan is None:
+            plan = plans[entry, method] = self.compile(entry, method, way) if entry is not None else self.compile_miss(way)
+        return plan
+
+    def compile_all(self) -> None:
+        """Compile every route, so that mistakes of setup show now.
+
+        Raises:
+            SetupError: the first one.
+        """
+        for entry in self.table.entries():
+            if entry.rule.build_only or entry.rule.websocket or entry.endpoint not in self.app.view_functions:
+                continue
+            for method in sorted(entry.rule.methods or ("GET",)):
+                self.plan_of(entry, method, SYNC_DOOR)
+
+    # -- compiling --------------------------------------------------------------------------------
+
+    def compile(self, entry: Entry, method: str, way: Way) -> Plan:
+        app = self.app
+        rule = entry.rule
+        endpoint: str = entry.endpoint
+        names = blueprint_names(endpoint.rpartition(".")[0]) if "." in endpoint else []
+        options = getattr(rule, "options", None) or {}
+        blocking = bool(options.get("blocking", True))
+        if method == "OPTIONS" and entry.auto_options:
+            return self.build(
+                names, _no_values, lambda: app.make_default_options_response(), way=way, blocking=False, shown=app.make_default_options_response
+            )
+        try:
+            view = app.view_functions[endpoint]
+        except KeyError:
+            return self.build(names, _no_values, functools.partial(_no_view, endpoint), way=way, blocking=False)
+        shown = view
+        per_method = getattr(view, "per_method", None)
+        if per_method is not None and per_method.view is view:
+            view = per_method.for_method(method) or view
+        blocking = blocking and not getattr(view, "never_blocks", False)
+        return self.build(
+            names,
+            self.binder(view, shown, rule),
+            view,
+            way=way,
+            blocking=blocking,
+            shown=shown,
+            reads_body=not options.get("stream", False),
+            body_limit=options.get("max_body"),
+        )
+
+    def compile_miss(self, way: Way) -> Plan:
+        """The plan of a request that no rule matches: hooks and error handlers see it like any other."""
+        app = self.app
+
+        def miss(request: Any) -> Any:
+            return app.raise_routing_exception(request)
+
+        return self.build([], _only_request, miss, way=way, blocking=False, shown=app.raise_routing_exception)
+
+    def build(
+        self,
+        names: list[str],
+        bind: Callable[[Any], dict[str, Any]],
+        view: Callable[..., Any],
+        *,
+        way: Way,
+        blocking: bool,
+        shown: Any = None,
+        reads_body: bool = True,
+        body_limit: int | None = None,
+    ) -> Plan:
+        """Put a plan together from the app's declarations.
+
+        Args:
+            names: the blueprints around the view, innermost first.
+            blocking: a `def` view that may block; otherwise it runs on the loop where there is one.
+            shown: what to print as the view.
+        """
+        app = self.app
+
+        def replaced(verb: str) -> bool:
+            return verb not in way.ignoring and app.is_replaced(verb)
+
+        awaits = is_async(view)
+        sync_only = way.sync or any(replaced(verb) for verb in SYNC_VERBS)
+        follows_loop = not sync_only and (awaits or (way.on_loop and not blocking))
+        invoke = journey.invoke_on_loop if follows_loop else journey.invoke_sync(app)
+        before = list(self.before_steps(names, follows_loop))
+        after = list(self.after_steps(names, follows_loop))
+        bind_step = Step(bind, "bind", bind)
+        view_step = Step(view, "view", shown if shown is not None else view, awaits, blocking)
+        respond: Callable[[Any, Any], Any]
+        rescue: Any = functools.partial(journey.rescue, invoke)
+        fail: Any = functools.partial(journey.fail, invoke)
+
+        if replaced("dispatch_request"):
+            bind, view, awaits = _no_values, lambda: app.dispatch_request(), False
+            view_step = Step(view, "view", app.dispatch_request)
+        elif not follows_loop:
+            view, awaits = app.ensure_sync(view), False
+        if replaced("preprocess_request"):
+            before = [Step(lambda ctx: app.preprocess_request(), "before", app.preprocess_request, blocking=True)]
+        if replaced("process_response"):
+            after = [Step(_process_response, "after", app.process_response, blocking=True)]
+        if replaced("finalize_request"):
+            after, respond = [], functools.partial(_finalize, app)
+        elif app.takes_answers() and all(getattr(step.function, "takes_answer", False) for step in after):
+            respond = light(app)
+        else:
+            respond = functools.partial(_respond, app)
+        if replaced("full_dispatch_request"):
+            before, after = [], []
+            bind, view, awaits = _no_values, lambda: app.full_dispatch_request(), False
+            view_step = Step(view, "view", app.full_dispatch_request)
+            respond, rescue = _as_it_is, _raise_again
+        if "full_dispatch_request" in way.ignoring:
+            fail = _raise_again
+
+        teardown_steps = [
+            Step(function, "teardown", function, is_async(function), True)
+            for name in (*names, None)
+            for function in reversed(app.teardown_request_funcs.get(name, ()))
+        ] + [Step(function, "teardown", function, is_async(function), True) for function in reversed(app.teardown_appcontext_funcs)]
+        steps = (
+            *(Step(layer, "layer", layer) for layer in app.layers),
+            *before,
+            bind_step,
+            view_step,
+            Step(respond, "respond", respond),
+            *after,
+            *teardown_steps,
+        )
+        return Plan(
+            is_async=follows_loop,
+            inline=not blocking,
+            layers=() if way.ignoring else tuple(app.layers),
+            inward=segments(before, on_loop=follows_loop),
+            bind=bind,
+            view=view,
+            view_awaits=awaits,
+            respond=respond,
+            rescue=rescue,
+            fail=fail,
+            outward=segments(after, on_loop=follows_loop),
+            afterwards=functools.partial(journey.afterwards, invoke),
+            teardown=functools.partial(_tear_down_on_loop, invoke) if follows_loop and not self.ends_quietly else None,
+            started=_announce_start,
+            finished=_announce_end,
+            reads_body=reads_body,
+            body_limit=body_limit,
+            steps=steps,
+        )
+
+    def before_steps(self, names: list[str], follows_loop: bool) -> Iterator[Step]:
+        app = self.app
+        if not app.opens_sessions_lazily():
+            yield Step(_open_session, "before", app.session_interface.open_session, blocking=True)
+        yield from app.fitted_before
+        for name in (None, *reversed(names)):
+            for function in app.url_value_preprocessors.get(name, ()):
+                yield Step(functools.partial(_preprocess_values, function), "before", function)
+        for name in (None, *reversed(names)):
+            for function in app.before_request_funcs.get(name, ()):
+                yield self.hook_step(function, follows_loop)
+
+    def hook_step(self, function: Callable[..., Any], follows_loop: bool) -> Step:
+        awaits = is_async(function)
+        if not follows_loop:
+            called = self.app.ensure_sync(function)
+            return Step(lambda ctx: called(), "before", function, False, True)
+        return Step(lambda ctx: function(), "before", function, awaits, not awaits)
+
+    def after_steps(self, names: list[str], follows_loop: bool) -> Iterator[Step]:
+        app = self.app
+        for name in (*names, None):
+            for function in reversed(app.after_request_funcs.get(name, ())):
+                awaits = is_async(function)
+                if not follows_loop:
+                    yield Step(functools.partial(_pass_response, app.ensure_sync(function)), "after", function, False, True)
+                elif awaits:
+                    yield Step(functools.partial(_pass_response_async, function), "after", function, True)
+                else:
+                    yield Step(functools.partial(_pass_response, function), "after", function, False, True)
+        yield from app.fitted_after
+        if app.opens_sessions_lazily():
+            yield Step(_save_touched_session, "after", _save_touched_session)
+        else:
+            yield Step(_save_session, "after", app.session_interface.save_session, blocking=True)
+
+    def binder(self, view: Callable[..., Any], shown: Any, rule: Any) -> Callable[[Any], dict[str, Any]]:
+        """Make what fills the view's parameters: the URL's values, and what it asks for by annotation or name."""
+        wanted = self.wanted(view, set(rule.arguments))
+        if not wanted:
+            return _values
+        sources = tuple(wanted.items())
+
+        def bind(ctx: Context) -> dict[str, Any]:
+            request: Any = ctx.request
+            values = dict(request.view_args)
+            for name, extract in sources:
+                values[name] = extract(ctx)
+            return values
+
+        return bind
+
+    def wanted(self, view: Callable[..., Any], given: set[str]) -> dict[str, Callable[[Context], Any]]:
+        """Which parameters of a view the framework fills, and how.
+
+        By annotation anywhere, also behind a decorator that keeps the signature; by the names `request`, `session`, `g`,
+        `app` only where the outermost function itself asks for them without a default, since a decorator may pass
+        something of its own under these names.
+        """
+        try:
+            own = inspect.signature(view, follow_wrapped=False).parameters
+            inner = inspect.signature(view, eval_str=False).parameters
+        except (TypeError, ValueError):
+            return {}
+        sources: dict[str, Callable[[Context], Any]] = {}
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
+        hints: dict[str, Any] | None = None
+        for name, parameter in inner.items():
+            if name in given or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+                continue
+            if name not in own and not takes_any:
+                continue
+            if parameter.annotation is not parameter.empty:
+                if hints is None:
+                    hints = _hints(view)
+                kind = hints.get(name, parameter.annotation)
+                extract = self.source_of(kind)
+                if extract is not None:
+                    sources[name] = extract
+                    continue
+            if name in own and parameter.default is parameter.empty and name in _BY_NAME:
+                sources[name] = _BY_NAME[name]
+        return sources
+
+    def source_of(self, kind: Any) -> Callable[[Context], Any] | None:
+        """The extractor fitted for a type, the app's own types among them."""
+        if not isinstance(kind, type):
+            return None
+        sources: dict[type, Callable[[Context], Any]] = self.app.sources
+        if kind in sources:
+            return sources[kind]
+        if issubclass(self.app.request_class, kind) and kind is not object:
+            return _BY_NAME["request"]
+        if isinstance(self.app, kind) and kind is not object:
+            return _BY_NAME["app"]
+        return None
+
+
+# -- what plans are made of -----------------------------------------------------------------------
+
+#: The URL's values, read without a Python frame.
+_values: Callable[[Any], dict[str, Any]] = attrgetter("_request.view_args")
+
+
+def _no_values(ctx: Context) -> dict[str, Any]:
+    return {}
+
+
+def _only_request(ctx: Context) -> dict[str, Any]:
+    return {"request": ctx.request}
+
+
+_BY_NAME: dict[str, Callable[[Context], Any]] = {
+    "request": lambda ctx: ctx.request,
+    "session": lambda ctx: ctx.session,
+    "g": lambda ctx: ctx.g,
+    "app": lambda ctx: ctx.app,
+}
+
+
+def _no_view(endpoint: str) -> Any:
+    raise KeyError(endpoint)
+
+
+def _hints(view: Callable[..., Any]) -> dict[str, Any]:
+    """A view's annotations, evaluated where they can be; one that cannot is left as its text."""
+    function = inspect.unwrap(view)
+    try:
+        return dict(inspect.get_annotations(function, eval_str=True))
+    except Exception:  # a name known to type checkers only; the others must still be found one by one
+        namespace = getattr(function, "__globals__", {})
+        found: dict[str, Any] = {}
+        for name, text in getattr(function, "__annotations__", {}).items():
+            found[name] = namespace.get(text, text) if isinstance(text, str) else text
+        return found
+
+
+def _preprocess_values(function: Callable[..., Any], ctx: Context) -> None:
+    request: Any = ctx.request
+    function(request.endpoint, request.view_args)
+
+
+def _pass_response(function: Callable[[Any], Any], ctx: Context) -> None:
+    ctx.response = function(whole(ctx))
+
+
+async def _pass_response_async(function: Callable[[Any], Any], ctx: Context) -> None:
+    ctx.response = await function(whole(ctx))
+
+
+def _open_session(ctx: Context) -> None:
+    ctx.session  # noqa: B018  # opened by reading it
+
+
+def _save_session(ctx: Context) -> None:
+    app: Any = ctx.app
+    session = ctx.session
+    if not app.session_interface.is_null_session(session):
+        app.session_interface.save_session(app, session, whole(ctx))
+
+
+def _save_touched_session(ctx: Context) -> None:
+    if ctx._session is None:
+        app: Any = ctx.app
+        if not app.session_interface.needs_refresh(app, ctx._request):
+            return
+    _save_session(ctx)
+
+
+_save_touched_session.takes_answer = True  # type: ignore[attr-defined]  # it asks for a Response only to set a cookie
+
+
+def _process_response(ctx: Context) -> None:
+    app: Any = ctx.app
+    ctx.response = app.process_response(whole(ctx))
+
+
+def _respond(app: Any, ctx: Context, value: Any) -> Any:
+    return app.make_response(value)
+
+
+def _finalize(app: Any, ctx: Context, value: Any) -> Any:
+    return app.finalize_request(value)
+
+
+def _as_it_is(ctx: Context, value: Any) -> Any:
+    return value
+
+
+async def _raise_again(ctx: Context, error: Exception) -> Any:
+    raise error
+
+
+def _announce_start(ctx: Context) -> None:
+    app: Any = ctx.app
+    request_started.send(app, _async_wrapper=app.ensure_sync)
+
+
+def _announce_end(ctx: Context) -> None:
+    app: Any = ctx.app
+    request_finished.send(app, _async_wrapper=app.ensure_sync, response=whole(ctx))
+
+
+async def _tear_down_on_loop(invoke: journey.Invoke, ctx: Context, exc: BaseException | None) -> None:
+    if ctx.is_last:
+        ctx.is_torn_down = True
+        await journey.tear_down(invoke, ctx, exc, ctx.owns_app)
+

@@ -1,0 +1,140 @@
+"""The request an app gives to its views: the wire's, and what it can know through its app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.routing import Rule
+
+from ..wire import json as wire_json
+from ..wire.request import Request as WireRequest
+from .ctx import app_var
+from .debughints import explain_missing_file
+
+
+class _AppJSON:
+    """`json_module` of a request: the current app's provider, plain JSON without one."""
+
+    @staticmethod
+    def loads(text: str | bytes, **kwargs: Any) -> Any:
+        ctx = app_var.get(None)
+        if ctx is None:
+            return wire_json.loads(text)
+        app: Any = ctx.app
+        return app.json.loads(text, **kwargs)
+
+    @staticmethod
+    def dumps(value: Any, **kwargs: Any) -> str:
+        ctx = app_var.get(None)
+        if ctx is None:
+            return wire_json.dumps(value)
+        app: Any = ctx.app
+        return app.json.dumps(value, **kwargs)  # type: ignore[no-any-return]  # a guest's provider
+
+
+class Request(WireRequest):
+    """The request of the current context.
+
+    Attributes:
+        url_rule: the rule that matched, None for a miss.
+        view_args: the URL's values.
+        routing_exception: why there is no match: NotFound, MethodNotAllowed, RequestRedirect.
+    """
+
+    json_module: Any = _AppJSON
+    url_rule: Rule | None = None
+    view_args: dict[str, Any] | None = None
+    routing_exception: HTTPException | None = None
+
+    _max_content_length: int | None = None
+    _max_form_memory_size: int | None = None
+    _max_form_parts: int | None = None
+
+    @property
+    def max_content_length(self) -> int | None:
+        """Most bytes of a body; the config's `MAX_CONTENT_LENGTH` unless set on this request."""
+        if self._max_content_length is not None:
+            return self._max_content_length
+        return _setting("MAX_CONTENT_LENGTH", None)
+
+    @max_content_length.setter
+    def max_content_length(self, value: int | None) -> None:
+        self._max_content_length = value
+
+    @property
+    def max_form_memory_size(self) -> int | None:
+        """Most bytes of a form field that is not a file; the config's `MAX_FORM_MEMORY_SIZE` unless set here."""
+        if self._max_form_memory_size is not None:
+            return self._max_form_memory_size
+        return _setting("MAX_FORM_MEMORY_SIZE", 500_000)
+
+    @max_form_memory_size.setter
+    def max_form_memory_size(self, value: int | None) -> None:
+        self._max_form_memory_size = value
+
+    @property
+    def max_form_parts(self) -> int | None:
+        """Most parts of a multipart form; the config's `MAX_FORM_PARTS` unless set here."""
+        if self._max_form_parts is not None:
+            return self._max_form_parts
+        return _setting("MAX_FORM_PARTS", 1_000)
+
+    @max_form_parts.setter
+    def max_form_parts(self, value: int | None) -> None:
+        self._max_form_parts = value
+
+    @property
+    def endpoint(self) -> str | None:
+        """The endpoint that matched, None for a miss."""
+        return self.url_rule.endpoint if self.url_rule is not None else None
+
+    @property
+    def blueprint(self) -> str | None:
+        """The name of the blueprint whose view this is, with the names of those around it."""
+        endpoint = self.endpoint
+        if endpoint is not None and "." in endpoint:
+            return str(endpoint.rpartition(".")[0])
+        return None
+
+    @property
+    def blueprints(self) -> list[str]:
+        """That name, and the names of those around it, innermost first."""
+        name = self.blueprint
+        return [] if name is None else blueprint_names(name)
+
+    def on_json_loading_failed(self, e: ValueError | None) -> Any:
+        """Answer 400, or 415 for a request that does not say it is JSON; in debug mode the text says more."""
+        try:
+            return super().on_json_loading_failed(e)
+        except BadRequest as error:
+            ctx = app_var.get(None)
+            app: Any = ctx.app if ctx is not None else None
+            if error.code == 400 and not (app is not None and app.debug):
+                raise BadRequest from error
+            raise
+
+    def _load_form_data(self) -> None:
+        super()._load_form_data()
+        ctx = app_var.get(None)
+        app: Any = ctx.app if ctx is not None else None
+        if app is not None and app.debug and self.mimetype != "multipart/form-data" and not self.files:
+            explain_missing_file(self)
+
+
+
+def _setting(name: str, default: Any) -> Any:
+    ctx = app_var.get(None)
+    if ctx is None:
+        return default
+    app: Any = ctx.app
+    return app.config[name]
+
+
+def blueprint_names(name: str) -> list[str]:
+    """`a.b.c` → `["a.b.c", "a.b", "a"]`."""
+    names = [name]
+    while "." in name:
+        name = name.rpartition(".")[0]
+        names.append(name)
+    return names

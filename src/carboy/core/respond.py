@@ -1,0 +1,136 @@
+"""From what a view returns to a response.
+
+Two ways, chosen when the plan is compiled: `light` makes an Answer of a plain str, bytes, dict or list; everything
+else, and every route whose hooks want to see a Response, goes through `make_response`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from ..wire.response import Answer
+from .ctx import Context, request_var
+
+HTML = ("Content-Type", "text/html; charset=utf-8")
+
+
+def make_response(app: Any, rv: Any) -> Any:
+    """Make a response of a view's return value.
+
+    Args:
+        app: gives `response_class`, the JSON provider, and the converters that equipment has fitted.
+        rv: text, bytes, a mapping or list (JSON), a generator, a response, a WSGI callable, or a tuple of one of these
+            with a status, headers, or both.
+
+    Raises:
+        TypeError: something else; the text names the view.
+    """
+    status: Any = None
+    headers: Any = None
+    if isinstance(rv, tuple):
+        if len(rv) == 3:
+            rv, status, headers = rv
+        elif len(rv) == 2:
+            if isinstance(rv[1], (Headers, dict, tuple, list)):
+                rv, headers = rv
+            else:
+                rv, status = rv
+        else:
+            raise TypeError(
+                "The view function did not return a valid response tuple. The tuple must have the form (body, status,"
+                " headers), (body, status), or (body, headers)."
+            )
+    ctx = request_var.get(None)
+    if rv is None:
+        raise TypeError(
+            f"The view function for {_endpoint(ctx)!r} did not return a valid response. The function either returned"
+            " None or ended without a return statement."
+        )
+    response_class = app.response_class
+    if not isinstance(rv, response_class):
+        if isinstance(rv, Answer):
+            rv = rv.to_response(response_class)
+        elif isinstance(rv, (str, bytes, bytearray)) or isinstance(rv, Iterator) or hasattr(rv, "__anext__"):
+            # Status and headers go in at once: a response of 204 is never given a content type it must lose again.
+            rv = response_class(rv, status=status, headers=headers)
+            status = headers = None
+        elif converter := _converter(app, type(rv)):
+            rv = make_response(app, converter(ctx, rv))
+        elif isinstance(rv, (dict, list)):
+            rv = app.json.response(rv)
+        elif isinstance(rv, WerkzeugResponse) or callable(rv):
+            try:
+                rv = response_class.force_type(rv, ctx.request.environ if ctx is not None else None)
+            except TypeError as error:
+                raise TypeError(f"{error}\n{_valid_types(ctx)} but it was a {type(rv).__name__}.") from error
+        else:
+            hint = " Did an `async def` view get called without await?" if inspect.isawaitable(rv) else ""
+            raise TypeError(f"{_valid_types(ctx)} but it was a {type(rv).__name__}.{hint}")
+    if status is not None:
+        if isinstance(status, (str, bytes, bytearray)):
+            rv.status = status
+        else:
+            rv.status_code = status
+    if headers:
+        rv.headers.update(headers)
+    return rv
+
+
+def _endpoint(ctx: Context | None) -> str | None:
+    return getattr(ctx.request, "endpoint", None) if ctx is not None else None
+
+
+def _valid_types(ctx: Context | None) -> str:
+    return (
+        f"The view function for {_endpoint(ctx)!r} did not return a valid response. The return type must be a string,"
+        " dict, list, tuple with headers or status, Response instance, or WSGI callable,"
+    )
+
+
+def _converter(app: Any, kind: type) -> Callable[[Any, Any], Any] | None:
+    """The converter fitted for a type or one of its bases."""
+    responders: dict[type, Callable[[Any, Any], Any]] = app.responders
+    if not responders:
+        return None
+    for base in kind.__mro__:
+        if base in responders:
+            return responders[base]
+    return None
+
+
+def light(app: Any) -> Callable[[Context, Any], Any]:
+    """Make the converter of a route whose hooks do not want to see a Response."""
+    make = app.make_response
+    provider = app.json
+    encode: Callable[[Any], bytes] | None = getattr(provider, "encode_response", None)
+    json_type = ("Content-Type", getattr(provider, "mimetype", "application/json"))
+
+    def respond(ctx: Context, value: Any) -> Any:
+        kind = type(value)
+        if kind is str:
+            body = value.encode()
+            return Answer(200, [HTML, ("Content-Length", str(len(body)))], body)
+        if (kind is dict or kind is list) and encode is not None:
+            body = encode(value)
+            return Answer(200, [json_type, ("Content-Length", str(len(body)))], body)
+        if kind is Answer:
+            return value
+        if kind is bytes:
+            return Answer(200, [HTML, ("Content-Length", str(len(value)))], value)
+        return make(value)
+
+    return respond
+
+
+def whole(ctx: Context) -> Any:
+    """The context's response as a Response, for who wants to change it."""
+    response = ctx.response
+    if type(response) is Answer:
+        app: Any = ctx.app
+        response = ctx.response = response.to_response(app.response_class)
+    return response

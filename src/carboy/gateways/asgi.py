@@ -1,0 +1,143 @@
+"""The ASGI door (ASGI 3): http, lifespan; a websocket handshake is refused until there is something to answer it.
+
+A sync plan goes to a thread in one hop; an async one is awaited here. The body is read first, within the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+
+from ..pipeline.drive import drive, run
+from ..pipeline.offload import offload
+from ..pipeline.plan import Plan
+from ..wire.body import BodyBuffer, declared_length
+from ..wire.errors import MalformedPath
+from ..wire.files import FilePayload
+from ..wire.response import Answer, is_bodiless
+from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
+from .emit import close, headers_of, is_empty, makes_own_output, stream_of
+from .heads import AsgiHead, encoded, has_body, path_in_app
+from .served import Served, Visit
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+async def application(app: Served, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one ASGI scope; `Carboy.asgi_app` is this function."""
+    kind = scope["type"]
+    if kind != "http":
+        if kind == "lifespan":
+            await serve_lifespan(app, receive, send)
+        elif kind == "websocket":
+            await refuse_websocket(app, scope, receive, send)
+        else:
+            raise RuntimeError(f"an ASGI scope of type {kind!r} is unknown to Carboy")
+        return
+    if app.has_detours:
+        if await detour_asgi(app, scope, receive, send):
+            return
+    head = AsgiHead(scope)
+    method: str = scope["method"]
+    malformed: HTTPException | None = None
+    try:
+        path = path_in_app(scope)
+    except MalformedPath as error:
+        malformed, path = error, "/"
+    request = app.request_class.from_head(head, method, path)
+    ctx: Visit = app.find(request, True)
+    plan = ctx.plan
+    if malformed is not None:
+        plan = ctx.plan = plan.failing(malformed)
+    elif plan.reads_body and has_body(scope):
+        try:
+            plan = ctx.plan = await read_body(app, plan, head, receive)
+        except ClientGone:
+            return
+        if head.body is not None:
+            request.stream = head.body  # type: ignore[misc]  # a cached property of Werkzeug's; the instance's own wins
+    response = await run(plan, ctx) if plan.is_async else await offload(drive, run(plan, ctx))
+    if type(response) is Answer:
+        status, headers, body = response
+        await send({"type": "http.response.start", "status": status, "headers": encoded(headers)})
+        if method == "HEAD" or is_bodiless(status):
+            body = b""
+        await send({"type": "http.response.body", "body": body})
+        return
+    await emit(response, request, scope, send)
+
+
+async def read_body(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -> Plan:
+    """Read the body into `head.body`; a plan that raises is returned where it is too long or broken.
+
+    Raises:
+        ClientGone: nobody is left to answer.
+    """
+    try:
+        length = declared_length([value for name, value in head.scope["headers"] if name == b"content-length"])
+        buffer = BodyBuffer(app.body_limit(plan), length)
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            if chunk:
+                buffer.feed(chunk)
+            if not message.get("more_body", False):
+                break
+        head.body = buffer.finish()
+    except HTTPException as error:
+        return plan.failing(error)
+    return plan
+
+
+async def emit(response: Any, request: Any, scope: Scope, send: Send) -> None:
+    """Send a Response."""
+    if makes_own_output(response):
+        await emit_wsgi_response(response, request, send)
+        return
+    method: str = scope["method"]
+    headers = headers_of(response, method, {})
+    start = {"type": "http.response.start", "status": response.status_code, "headers": encoded(headers)}
+    body = response.response
+    try:
+        if is_empty(response, method):
+            await send(start)
+            await send({"type": "http.response.body", "body": b""})
+        elif type(body) is list or type(body) is tuple:
+            whole = b"".join(item.encode() if isinstance(item, str) else item for item in body)
+            await send(start)
+            await send({"type": "http.response.body", "body": whole})
+        elif type(body) is FilePayload and body.is_whole_file and "http.response.pathsend" in scope.get("extensions", ()):
+            await send(start)
+            await send({"type": "http.response.pathsend", "path": str(body.path)})
+        else:
+            await send(start)
+            async for chunk in stream_of(body):
+                if chunk:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+    finally:
+        await close(response, body)
+
+
+async def refuse_websocket(app: Served, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a handshake that no route takes: 404 where the server can say so, a refusal otherwise."""
+    message = await receive()
+    if message["type"] != "websocket.connect":
+        return
+    if "websocket.http.response" in scope.get("extensions", ()):
+        text = b"This application has no WebSocket at this URL.\n"
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": text})
+    else:
+        await send({"type": "websocket.close", "code": 1000})

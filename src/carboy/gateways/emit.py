@@ -1,0 +1,62 @@
+"""What the async doors share: a response's headers and the kinds of its body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from ..pipeline.offload import offload
+from ..wire.response import HeaderPairs, final_headers, is_bodiless
+
+_OWN_OUTPUT = ("get_wsgi_response", "get_app_iter", "__call__")
+
+
+def makes_own_output(response: Any) -> bool:
+    """Whether a guest's response class writes itself in WSGI's way, so that it must be asked to."""
+    kind = type(response)
+    return any(getattr(kind, name, None) is not getattr(WerkzeugResponse, name) for name in _OWN_OUTPUT)
+
+
+def headers_of(response: Any, method: str, environ: Any) -> HeaderPairs:
+    """The headers as they go on the wire."""
+    return final_headers(response, environ)
+
+
+def is_empty(response: Any, method: str) -> bool:
+    """Whether no body goes out: HEAD, 1xx, 204, 304."""
+    return method == "HEAD" or is_bodiless(response.status_code)
+
+
+async def stream_of(body: Any, charset: str = "utf-8") -> AsyncIterator[bytes]:
+    """Iterate a body of either colour on the loop: a sync one is pulled in a thread, an item at a time.
+
+    The consumer's pace is the producer's: nothing is read ahead.
+    """
+    if hasattr(body, "__aiter__"):
+        async for item in body:
+            yield item.encode(charset) if isinstance(item, str) else item
+        return
+    flow: Iterator[Any] = iter(body)
+    while True:
+        item = await offload(next, flow, None)
+        if item is None:
+            return
+        yield item.encode(charset) if isinstance(item, str) else item
+
+
+async def close(response: Any, body: Any) -> None:
+    """Close a body and its response: a generator's `finally` blocks run, files are let go."""
+    try:
+        aclose = getattr(body, "aclose", None)
+        if aclose is not None:
+            await aclose()
+        else:
+            closer = getattr(body, "close", None)
+            if closer is not None:
+                await offload(closer)
+    finally:
+        on_close = getattr(response, "_on_close", None)
+        for function in on_close or ():
+            await offload(function)

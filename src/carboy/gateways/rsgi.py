@@ -1,0 +1,137 @@
+"""The RSGI door (granian's own protocol).
+
+Whole answers are 8 to 15 % faster here than through ASGI. Its streams have no back-pressure and end cleanly after an
+exception, so a stream is spooled first: what a client sees is whole, or an error.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+
+from ..pipeline.drive import drive, run
+from ..pipeline.offload import offload
+from ..pipeline.plan import Plan
+from ..wire.body import MEMORY_THRESHOLD, BodyBuffer, declared_length
+from ..wire.errors import MalformedPath
+from ..wire.files import FilePayload
+from ..wire.request import unescape_path
+from ..wire.response import Answer, HeaderPairs, is_bodiless
+from .bridge import detour_rsgi, whole_wsgi_response
+from .emit import close, headers_of, is_empty, makes_own_output, stream_of
+from .heads import RsgiHead, lowered
+from .served import Served, Visit
+
+_CHUNK = 64 * 1024
+
+
+async def application(app: Served, scope: Any, protocol: Any) -> None:
+    """Serve one RSGI scope; `Carboy.__rsgi__` is this function."""
+    if scope.proto != "http":
+        protocol.close(404)
+        return
+    if app.has_detours:
+        if await detour_rsgi(app, scope, protocol):
+            return
+    malformed: HTTPException | None = None
+    path: str = scope.path
+    method: str = scope.method
+    try:
+        path = path_of(path)
+    except MalformedPath as error:
+        malformed, path = error, "/"
+    head = RsgiHead(scope, path)
+    request = app.request_class.from_head(head, method, path)
+    ctx: Visit = app.find(request, True)
+    plan = ctx.plan
+    if malformed is not None:
+        plan = ctx.plan = plan.failing(malformed)
+    elif plan.reads_body and has_body(scope):
+        plan = ctx.plan = await read_body(app, plan, head, protocol)
+        if head.body is not None:
+            request.stream = head.body  # type: ignore[misc]  # a cached property of Werkzeug's; the instance's own wins
+    response = await run(plan, ctx) if plan.is_async else await offload(drive, run(plan, ctx))
+    if type(response) is Answer:
+        status, headers, body = response
+        if method == "HEAD" or is_bodiless(status):
+            protocol.response_empty(status, lowered(headers))
+        else:
+            protocol.response_bytes(status, lowered(headers), body)
+        return
+    await emit(response, request, method, protocol)
+
+
+def path_of(path: str) -> str:
+    """The decoded path of an RSGI scope, which has it as it stood on the wire or decoded, by granian's version.
+
+    Raises:
+        MalformedPath: not UTF-8, or a broken escape.
+    """
+    if "%" in path:
+        path = unescape_path(path.encode("utf-8", "surrogateescape"))
+    elif "�" in path:
+        raise MalformedPath
+    return "/" + path.lstrip("/")
+
+
+def has_body(scope: Any) -> bool:
+    """Whether a request says that it has a body; HTTP/2 need not say it."""
+    headers = scope.headers
+    if "content-length" in headers or "transfer-encoding" in headers:
+        return True
+    return bool(scope.http_version >= "2" and scope.method not in ("GET", "HEAD", "OPTIONS", "DELETE"))
+
+
+async def read_body(app: Served, plan: Plan, head: RsgiHead, protocol: Any) -> Plan:
+    """Read the body into `head.body`; a plan that raises is returned where it is too long or broken."""
+    try:
+        length = declared_length(head.scope.headers.get_all("content-length"))
+        buffer = BodyBuffer(app.body_limit(plan), length)
+        async for chunk in protocol:
+            if chunk:
+                buffer.feed(chunk)
+        head.body = buffer.finish()
+    except HTTPException as error:
+        return plan.failing(error)
+    return plan
+
+
+async def emit(response: Any, request: Any, method: str, protocol: Any) -> None:
+    """Send a Response; a stream is spooled first."""
+    if makes_own_output(response):
+        status, headers, whole = await whole_wsgi_response(response, request)
+        protocol.response_bytes(status, lowered(headers), whole)
+        return
+    headers = lowered(headers_of(response, method, {}))
+    body = response.response
+    status = response.status_code
+    try:
+        if is_empty(response, method):
+            protocol.response_empty(status, headers)
+        elif type(body) is list or type(body) is tuple:
+            protocol.response_bytes(status, headers, b"".join(item.encode() if isinstance(item, str) else item for item in body))
+        elif type(body) is FilePayload:
+            if body.is_whole_file:
+                protocol.response_file(status, headers, str(body.path))
+            else:
+                protocol.response_file_range(status, headers, str(body.path), body.offset, body.offset + body.length)
+        else:
+            await _spooled(status, headers, body, protocol)
+    finally:
+        await close(response, body)
+
+
+async def _spooled(status: int, headers: HeaderPairs, body: Any, protocol: Any) -> None:
+    """Collect a stream, then send it: an error comes out before the first byte is sent."""
+    with tempfile.SpooledTemporaryFile(max_size=MEMORY_THRESHOLD, mode="w+b") as spool:
+        async for chunk in stream_of(body):
+            spool.write(chunk)
+        spool.seek(0)
+        if not spool._rolled:  # type: ignore[attr-defined]  # in memory still
+            protocol.response_bytes(status, headers, spool.read())
+            return
+        transport = protocol.response_stream(status, headers)
+        while chunk := spool.read(_CHUNK):
+            await transport.send_bytes(chunk)

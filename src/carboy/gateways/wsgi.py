@@ -1,0 +1,131 @@
+"""The WSGI door (PEP 3333). CGI and FastCGI stand on it.
+
+A sync plan is driven in place, without any event loop; an async one runs on the portal's loop. A body is read by the
+view itself, as WSGI has it, except where the view is async: its loop must not wait for a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+
+from ..pipeline import portal
+from ..pipeline.drive import run
+from ..pipeline.plan import Plan
+from ..wire.body import BodyBuffer, BodyTooLarge, declared_length
+from ..wire.response import STATUS_LINES, Answer, is_bodiless
+from .bridge import detour_wsgi
+from .served import Served, Visit
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+_CHUNK = 64 * 1024
+
+
+def application(app: Served, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer one request; `Carboy.wsgi_app` is this function."""
+    if app.has_detours:
+        elsewhere = detour_wsgi(app, environ, start_response)
+        if elsewhere is not None:
+            return elsewhere
+    request = app.request_class(environ)
+    ctx = app.find(request)
+    plan: Plan = ctx.plan
+    if plan.reads_body and (environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ):
+        plan = ctx.plan = _with_body(app, plan, environ)
+    preserve = environ.get("werkzeug.debug.preserve_context")
+    if preserve is not None or plan.is_async:
+        response = _run_elsewhere(plan, ctx, preserve)
+    else:
+        try:
+            run(plan, ctx).send(None)
+        except StopIteration as stop:
+            response = stop.value
+        else:
+            raise RuntimeError("a plan compiled as sync has suspended; one of its steps awaits")
+    if type(response) is Answer:
+        status, headers, body = response
+        start_response(STATUS_LINES.get(status) or f"{status} UNKNOWN", headers)
+        return () if environ["REQUEST_METHOD"] == "HEAD" or is_bodiless(status) else (body,)
+    if hasattr(response.response, "__aiter__"):
+        response.response = _pull(response.response)
+    return response(environ, start_response)  # type: ignore[no-any-return]  # a WSGI response's iterable
+
+
+def _run_elsewhere(plan: Plan, ctx: Visit, preserve: Callable[[Any], Any] | None) -> Any:
+    """Run a plan on the portal's loop, or keep its context for who asked for it."""
+    if preserve is None:
+        return portal.run(run(plan, ctx))
+    ctx.hold()
+    try:
+        if plan.is_async:
+            return portal.run(run(plan, ctx))
+        try:
+            run(plan, ctx).send(None)
+        except StopIteration as stop:
+            return stop.value
+        raise RuntimeError("a plan compiled as sync has suspended; one of its steps awaits")
+    finally:
+        if ctx.scope is not ctx:
+            preserve(ctx.scope)
+        preserve(ctx)
+        ctx.holds -= 1
+
+
+def _with_body(app: Served, plan: Plan, environ: Environ) -> Plan:
+    """See that the body is within the limit; read it where the view is async. Errors become the plan's own."""
+    limit = app.body_limit(plan)
+    try:
+        length = declared_length([environ["CONTENT_LENGTH"]]) if environ.get("CONTENT_LENGTH") else None
+        if limit is not None and length is not None and length > limit:
+            raise BodyTooLarge
+        if plan.is_async:
+            _read(environ, limit, length)
+    except HTTPException as error:
+        return plan.failing(error)
+    return plan
+
+
+def _read(environ: Environ, limit: int | None, length: int | None) -> None:
+    """Read the body into memory or a file, and put it in the environ's place."""
+    source = environ["wsgi.input"]
+    buffer = BodyBuffer(limit, length)
+    left = length
+    while left is None or left > 0:
+        chunk = source.read(_CHUNK if left is None else min(_CHUNK, left))
+        if not chunk:
+            break
+        buffer.feed(chunk)
+        if left is not None:
+            left -= len(chunk)
+    environ["wsgi.input"] = buffer.finish()
+    environ["wsgi.input_terminated"] = True
+    environ["CONTENT_LENGTH"] = str(buffer.size)
+
+
+def _pull(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
+    """Iterate an async stream from a sync door, an item at a time: the reader's pace is the stream's."""
+    flow = stream.__aiter__()
+
+    async def following() -> Any:
+        return await flow.__anext__()
+
+    async def closing() -> None:
+        close = getattr(flow, "aclose", None)
+        if close is not None:
+            await close()
+
+    try:
+        while True:
+            try:
+                yield portal.call(following)
+            except StopAsyncIteration:
+                return
+            except asyncio.CancelledError:
+                return
+    finally:
+        portal.call(closing)

@@ -1,0 +1,1 @@
+"""How a request is followed: step, segment, plan, driver. Knows of HTTP only "a response or None"."""

@@ -1,0 +1,251 @@
+"""Request: Werkzeug's, filled from any door, each part when it is first asked for.
+
+A gateway gives a `Head`: where method, path, headers and the rest stand in that protocol. A request made from a WSGI
+environ (`Request(environ)`, as extensions do) needs no head: the environ is the head. `environ` is a live WSGI dict on
+every door; behind ASGI and RSGI it is made when somebody asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+import werkzeug.wrappers
+from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
+
+from .errors import MalformedCookie, MalformedPath, MalformedQuery
+from .lazy import lazy
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+class Head(Protocol):
+    """Where a door's protocol keeps the parts of a request."""
+
+    def header_pairs(self) -> list[tuple[str, str]]:
+        """Names lower-case or as sent, values latin-1, duplicates kept."""
+
+    def header(self, name: str) -> str | None:
+        """One header by its lower-case name, joined with commas where it came twice (cookies: `; `)."""
+
+    def scheme(self) -> str: ...
+    def server(self) -> tuple[str, int | None] | None: ...
+    def root_path(self) -> str: ...
+    def query_string(self) -> bytes: ...
+    def remote_addr(self) -> str | None: ...
+    def environ(self) -> dict[str, Any]:
+        """A fresh WSGI environ, the body's stream in it."""
+
+
+class Request(werkzeug.wrappers.Request):
+    """An HTTP request."""
+
+    _head: Head | None = None
+
+    def __init__(self, environ: dict[str, Any], populate_request: bool = True, shallow: bool = False) -> None:
+        # Not Werkzeug's own: it reads and decodes everything at once (3 µs), and most requests need two parts.
+        self.environ = environ
+        self.shallow = shallow
+        if populate_request and not shallow:
+            environ["werkzeug.request"] = self
+
+    @classmethod
+    def from_head(cls, head: Head, method: str, path: str) -> Request:
+        """Make a request at a door that has no environ.
+
+        Args:
+            head: where the rest is to be had.
+            method: as sent.
+            path: decoded, with its leading slash.
+        """
+        if cls.__init__ is not Request.__init__:
+            # A guest's class does something with the environ when it is made.
+            return cls(head.environ())
+        request = cls.__new__(cls)
+        request._head = head
+        request.method = method
+        request.path = path
+        return request
+
+    shallow = False
+
+    @lazy
+    def environ(self) -> dict[str, Any]:
+        head = self._head
+        if head is None:
+            raise AttributeError("environ")
+        environ = head.environ()
+        environ["werkzeug.request"] = self
+        return environ
+
+    @lazy
+    def method(self) -> str:
+        return str(self.environ.get("REQUEST_METHOD", "GET"))
+
+    @lazy
+    def scheme(self) -> str:
+        head = self._head
+        return head.scheme() if head is not None else str(self.environ.get("wsgi.url_scheme", "http"))
+
+    @lazy
+    def server(self) -> tuple[str, int | None] | None:
+        head = self._head
+        if head is not None:
+            return head.server()
+        name = self.environ.get("SERVER_NAME")
+        if name is None:
+            return None
+        port = self.environ.get("SERVER_PORT")
+        return name, int(port) if port is not None and port.isdecimal() else None
+
+    @lazy
+    def root_path(self) -> str:
+        head = self._head
+        root = head.root_path() if head is not None else utf8(self.environ.get("SCRIPT_NAME") or "")
+        return root.rstrip("/")
+
+    @lazy
+    def path(self) -> str:
+        return "/" + utf8(self.environ.get("PATH_INFO") or "").lstrip("/")
+
+    @lazy
+    def query_string(self) -> bytes:
+        head = self._head
+        return head.query_string() if head is not None else str(self.environ.get("QUERY_STRING", "")).encode("latin1")
+
+    @lazy
+    def headers(self) -> Headers:
+        head = self._head
+        return Headers(head.header_pairs()) if head is not None else EnvironHeaders(self.environ)
+
+    @lazy
+    def remote_addr(self) -> str | None:
+        head = self._head
+        return head.remote_addr() if head is not None else self.environ.get("REMOTE_ADDR")
+
+    def header(self, name: str) -> str | None:
+        """Read one header by its lower-case name, without making `headers`."""
+        state = self.__dict__
+        if "headers" in state:
+            return state["headers"].get(name)  # type: ignore[no-any-return]  # Headers of a guest's making
+        head = self._head
+        if head is not None:
+            return head.header(name)
+        key = name.upper().replace("-", "_")
+        value = self.environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
+        return None if value is None else str(value)
+
+    @lazy
+    def args(self) -> MultiDict[str, str]:
+        """The query string's values.
+
+        Raises:
+            MalformedQuery: it is not UTF-8, or an escape is broken.
+        """
+        # PERF: 0.7 µs where Werkzeug's own takes 4.0; the same type comes out.
+        return self.parameter_storage_class(parse_query(self.query_string))
+
+    @lazy
+    def cookies(self) -> ImmutableMultiDict[str, str]:
+        """The cookies sent.
+
+        Raises:
+            MalformedCookie: the header is not UTF-8.
+        """
+        header = self.header("cookie")
+        if not header:
+            return self.dict_storage_class(())
+        return self.dict_storage_class(parse_cookies(header))
+
+    def close(self) -> None:
+        """Close the files of a form that was read, and the body's own."""
+        if "environ" in self.__dict__:
+            super().close()
+        body = getattr(self._head, "body", None)
+        if body is not None:
+            body.close()
+
+
+def utf8(wsgi_text: str) -> str:
+    """Turn WSGI's latin-1 text into the UTF-8 text it stands for.
+
+    Raises:
+        MalformedPath: it is not UTF-8.
+    """
+    if wsgi_text.isascii():
+        return wsgi_text
+    try:
+        return wsgi_text.encode("latin1").decode()
+    except UnicodeError:
+        raise MalformedPath from None
+
+
+def unescape_path(raw_path: bytes) -> str:
+    """Decode a path as it stood on the wire.
+
+    Raises:
+        MalformedPath: a percent-escape is broken, or the bytes are not UTF-8.
+    """
+    if b"%" in raw_path:
+        if _BAD_ESCAPE.search(raw_path):
+            raise MalformedPath
+        raw_path = unquote_to_bytes(raw_path)
+    try:
+        return raw_path.decode()
+    except UnicodeDecodeError:
+        raise MalformedPath from None
+
+
+def parse_query(query: bytes) -> Iterable[tuple[str, str]]:
+    """Split `a=1&b=2` into pairs, as HTML's form encoding has it; empty values are kept.
+
+    Raises:
+        MalformedQuery: it is not UTF-8, or an escape is broken.
+    """
+    if not query:
+        return ()
+    try:
+        text = query.decode()
+    except UnicodeDecodeError:
+        raise MalformedQuery from None
+    escaped = "%" in text
+    if escaped and _BAD_ESCAPE.search(query):
+        raise MalformedQuery
+    if "+" in text:
+        text = text.replace("+", " ")
+    pairs = []
+    for part in text.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            pairs.append((name, value))
+    if not escaped:
+        return pairs
+    try:
+        return [(unquote_to_bytes(name).decode(), unquote_to_bytes(value).decode()) for name, value in pairs]
+    except UnicodeDecodeError:
+        raise MalformedQuery from None
+
+
+def parse_cookies(header: str) -> list[tuple[str, str]]:
+    """Split a Cookie header into pairs.
+
+    Raises:
+        MalformedCookie: it is not UTF-8.
+
+    Source: RFC 6265 §5.4, read as leniently as Werkzeug does, which has the last word on quoted values.
+    """
+    if not header.isascii():
+        try:
+            header = header.encode("latin1").decode()
+        except UnicodeError:
+            raise MalformedCookie from None
+    if '"' in header:
+        return list(werkzeug.http.parse_cookie(header).items(multi=True))
+    pairs = []
+    for part in header.split(";"):
+        name, found, value = part.strip().partition("=")
+        if found and name:
+            pairs.append((name.strip(), value.strip()))
+    return pairs
