@@ -176,7 +176,9 @@ def test_the_debug_flag_follows_the_environment_unless_told_not_to(set_flag: boo
     assert ScriptInfo(create_app=create_app, set_debug_flag=set_flag).load_app().debug is not set_flag
 
 
-@pytest.mark.parametrize(("value", "flag"), [("", False), ("0", False), ("False", False), ("No", False), ("1", True), ("True", True)])
+@pytest.mark.parametrize(
+    ("value", "flag"), [("", False), ("0", False), ("False", False), ("No", False), ("1", True), ("True", True)]
+)
 def test_the_debug_flag_is_read_from_either_name(monkeypatch: pytest.MonkeyPatch, value: str, flag: bool) -> None:
     """CARBOY_DEBUG outranks FLASK_DEBUG; both read 0, false and no as off."""
     monkeypatch.setenv("FLASK_DEBUG", value)

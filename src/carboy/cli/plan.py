@@ -1,39 +1,174 @@
-"""`carboy plan METHOD PATH`: the whole way of one request, printed from the plan that it would follow."""
+"""`carboy plan METHOD PATH`: the whole way of one request, printed from the plan that it would follow.
 
+Nothing of the application is called but what finding a route calls: its converters. The steps come from the engine;
+this file adds what stands before the plan (door, match) and, for a request that no route answers, who answers the error.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
 import click
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import RequestRedirect
+from werkzeug.test import EnvironBuilder
 
+from ..core.journey import find_error_handler
+from ..pipeline.plan import Plan
+from ..pipeline.step import Step, is_async, origin
 from .listing import show, table
-from .source import near
+from .source import answerers_of, near
 from .target import loaded, with_app_option
+
+Row = tuple[str, str, str, str]
+
+#: What a plan with these properties does at each kind of door: (it is async, it may run inline).
+_DRIVES = {
+    "wsgi": {
+        (True, False): "run on the loop of the portal's thread, which serves all async plans of the process",
+        (True, True): "run on the loop of the portal's thread, which serves all async plans of the process",
+        (False, False): "run in the server's own thread; there is no event loop",
+        (False, True): "run in the server's own thread; there is no event loop",
+    },
+    "asgi": {
+        (True, False): "awaited on the event loop; neighbouring steps that may block share one hop to a thread",
+        (True, True): "awaited on the event loop",
+        (False, False): "one hop to a worker thread for the whole way",
+        (False, True): "run on the event loop; it never blocks",
+    },
+}
 
 
 @click.command("plan", short_help="Show the whole way of one request, a step a line.")
 @click.argument("method")
 @click.argument("path")
+@click.option(
+    "-i",
+    "--interface",
+    type=click.Choice(("asgi", "rsgi", "wsgi", "cgi", "fastcgi")),
+    default="asgi",
+    show_default=True,
+    help="The door it comes in by.",
+)
 @click.pass_context
-def plan_command(ctx: click.Context, method: str, path: str) -> None:
-    """Show the whole way of the request METHOD PATH, a step a line: 'carboy plan GET /posts/3'.
+def plan_command(ctx: click.Context, method: str, path: str, interface: str) -> None:
+    """Show the whole way of a request, a step a line: 'carboy plan GET /posts/3'.
 
-    PATH may be a whole URL, where hosts or subdomains matter. No view is called. A request that no route answers has a
-    way too, and so has a redirect.
+    PATH may be a whole URL, where hosts or subdomains matter. No view and no hook is called. A request that no route
+    answers has a way too, and so has a redirect.
     """
-    if path.isupper() and not method.isupper():
+    if path.isalpha() and "/" in method:
         method, path = path, method  # said the other way round
     if "/" not in path:
         raise click.BadParameter(f"{path!r} is no path; a path begins with /", ctx, param_hint="PATH")
-    show(lines(loaded(ctx).explain(method.upper(), path)))
+    app = loaded(ctx)
+    if not hasattr(app, "find"):
+        raise click.UsageError(f"{type(app).__module__}.{type(app).__qualname__} is no Carboy application; it has no plans.", ctx)
+    show(lines(app, method.upper(), path, interface))
 
 
 plan_command = with_app_option(plan_command)
 
 
-def lines(steps: Any) -> list[str]:  # what `explain` gives
-    """The table of the steps."""
-    rows = []
+def lines(app: Any, method: str, url: str, interface: str = "asgi") -> list[str]:
+    """The page: a headline, and the steps in a table.
+
+    Args:
+        app: the application; its class is the user's own.
+        method: upper-case.
+        url: a path with or without a query, or a whole URL.
+        interface: the door.
+    """
+    environ = EnvironBuilder(path=url, method=method).get_environ()
+    mount = app.mounts.find(environ["HTTP_HOST"], environ["PATH_INFO"]) if app.mounts else None
+    if mount is not None:
+        row = ("mount", f"{mount.host or ''}{mount.prefix}", "", _place(mount.target))
+        return [f"{method} {url}: goes to the application mounted at {mount.prefix or mount.host}", "", *_table([row])]
+    on_loop = interface in {"asgi", "rsgi"}
+    ctx = app.find(app.request_class(environ), on_loop)
+    error = ctx.request.routing_exception
+    head = _miss(error) if error is not None else f"answered by {ctx.request.endpoint}"
+    drive = _DRIVES["asgi" if on_loop else "wsgi"][ctx.plan.is_async, ctx.plan.inline]
+    colour = "async" if ctx.plan.is_async else "sync"
+    return [f"{method} {url}: {head}", f"A plan in {colour} colour, {drive}.", "", *_table(_rows(app, ctx, error, interface))]
+
+
+def _rows(app: Any, ctx: Any, error: HTTPException | None, interface: str) -> Iterator[Row]:
+    request, plan = ctx.request, ctx.plan
+    entrance = {"asgi": "asgi_app", "rsgi": "__rsgi__"}.get(interface, "wsgi_app")
+    yield "door", interface.upper(), "", _place(getattr(app, entrance, None))
+    yield "match", request.url_rule.rule if request.url_rule is not None else "(no rule)", "", ""
+    for name, value in (request.view_args or {}).items():
+        # NOTE: Werkzeug keeps the converters of a compiled rule under this name; it has no public one.
+        converter = getattr(request.url_rule, "_converters", {}).get(name)
+        given = f" by {type(converter).__name__}" if converter is not None else " by the rule's defaults"
+        yield "", f"{name} = {value!r}{given}", "", ""
     phase = None
-    for step in steps:
-        rows.append((step.phase if step.phase != phase else "", step.name, step.colour, near(step.where)))
+    for step in plan.steps:
+        shown = step.phase if step.phase != phase else ""
         phase = step.phase
+        name, where = _named(app, request, step)
+        yield shown, name, _colour(plan, step), where
+        if phase == "view" and error is not None:
+            yield from _answer(app, request, error)
+
+
+def _named(app: Any, request: Any, step: Step) -> tuple[str, str]:
+    """What to call a step, and where it is written; the engine's own steps by what they do for the application."""
+    view = app.view_functions.get(request.endpoint) if request.endpoint is not None else None
+    if step.phase == "view" and view is not None and step.function is view:
+        (answerer, *_) = answerers_of(view, {request.method})
+        return answerer.name, answerer.where
+    if step.phase == "bind":
+        return _bound(app, request, view), ""
+    if step.phase == "respond" and not app.is_replaced("finalize_request"):
+        return "make_response", _place(app.make_response)
+    return step.name.rpartition("<locals>.")[2], near(step.where)
+
+
+def _bound(app: Any, request: Any, view: Any) -> str:
+    """The parameters that the view is given."""
+    given = list(request.view_args or ())
+    if view is not None:
+        per_method = getattr(view, "per_method", None)
+        called = per_method.for_method(request.method) if per_method is not None and per_method.view is view else None
+        given += app.plans.wanted(called or view, set(request.url_rule.arguments))
+    return ", ".join(given) or "(nothing)"
+
+
+def _colour(plan: Plan, step: Step) -> str:
+    """The colour of a step, and how it comes into a plan of the other colour."""
+    if plan.is_async:
+        return "sync, thread" if step.blocking and not step.awaits else step.colour
+    return "async, portal" if is_async(step.function) else step.colour
+
+
+def _answer(app: Any, request: Any, error: HTTPException) -> Iterator[Row]:
+    """Who answers a request that no route answers."""
+    raised = f"raises {type(error).__name__}"
+    handler = None if isinstance(error, RequestRedirect) else find_error_handler(app, error, request.blueprints)
+    if handler is None:
+        yield "error", f"{raised}, which is its own answer", "", ""
+        return
+    yield "error", raised, "", ""
+    yield "", handler.__qualname__.rpartition("<locals>.")[2], "async" if is_async(handler) else "sync", _place(handler)
+
+
+def _miss(error: HTTPException) -> str:
+    """Why no route answers, in a sentence."""
+    if isinstance(error, RequestRedirect):
+        return f"no route answers; {error.code} redirect to {error.new_url}"
+    if isinstance(error, MethodNotAllowed):
+        return f"no route answers; 405, this path takes {', '.join(sorted(error.valid_methods or ()))}"
+    return f"no route answers; {error.code} {error.name}"
+
+
+def _place(function: Any) -> str:
+    """Where something callable is written; an object is known by its class."""
+    if function is None:
+        return ""
+    is_plain = callable(getattr(function, "__func__", function)) and hasattr(function, "__name__")
+    return near(origin(function)) if is_plain else f"{type(function).__module__}.{type(function).__qualname__}"
+
+
+def _table(rows: Any) -> list[str]:
     return table(("Phase", "Step", "Colour", "Where"), rows)
