@@ -16,6 +16,7 @@ from markupsafe import Markup
 from werkzeug.http import dump_cookie, parse_cookie, parse_date
 from werkzeug.wrappers import Request
 
+import carboy
 from carboy.standard.json import DefaultJSONProvider
 from carboy.standard.sessions import (
     NullSession,
@@ -768,3 +769,114 @@ def test_a_cookie_that_browsers_would_refuse_is_found(app, samesite, secure, fau
     found = check_cookie(app)
 
     assert found is None if fault is None else fault in found
+
+
+# ── in an app ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Counting(SecureCookieSession):
+    """Counts how often it is made."""
+
+    made = 0
+
+    def __init__(self, initial=None):
+        super().__init__(initial)
+        type(self).made += 1
+
+
+@pytest.fixture
+def carboy_app():
+    app = carboy.Carboy("sessions")
+    app.secret_key = "0123456789abcdef"
+    app.testing = True
+    app.session_interface = SecureCookieSessionInterface()
+
+    @app.get("/write")
+    def write():
+        carboy.session["a"] = 1
+        carboy.session.permanent = "permanent" in carboy.request.args
+        return "written"
+
+    @app.get("/nothing")
+    def nothing():
+        return "nothing"
+
+    return app
+
+
+def test_a_session_nobody_asks_for_is_not_opened(carboy_app):
+    """Not even with a cookie there, if permanent sessions are not refreshed."""
+    carboy_app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+    carboy_app.session_interface.session_class = type("Fresh", (Counting,), {})
+    client = carboy_app.test_client()
+    client.get("/write")
+    made = carboy_app.session_interface.session_class.made
+
+    response = client.get("/nothing")
+
+    assert carboy_app.session_interface.session_class.made == made
+    assert "Set-Cookie" not in response.headers
+    assert "Vary" not in response.headers
+
+
+def test_only_a_permanent_session_is_sent_again_untouched(carboy_app):
+    """Its answer varies by the cookie; that of any other session does not."""
+    client = carboy_app.test_client()
+
+    client.get("/write")
+    plain = client.get("/nothing")
+    client.get("/write?permanent")
+    permanent = client.get("/nothing")
+
+    assert "Set-Cookie" not in plain.headers
+    assert "Vary" not in plain.headers
+    assert "Expires=" in permanent.headers["Set-Cookie"]
+    assert permanent.headers["Vary"] == "Cookie"
+
+
+def test_the_session_is_saved_after_the_hooks(carboy_app):
+    """What a hook on the response changes is saved too."""
+
+    @carboy_app.after_request
+    def count(response):
+        carboy.session["n"] = carboy.session.get("n", 0) + 1
+        return response
+
+    @carboy_app.get("/n")
+    def number():
+        return str(carboy.session.get("n"))
+
+    client = carboy_app.test_client()
+
+    assert [client.get("/n").text for _ in range(3)] == ["None", "1", "2"]
+
+
+def test_an_interface_of_ones_own_is_opened_for_every_request(carboy_app):
+    """Nobody knows what its opening does, so it is not left out."""
+    opened = []
+
+    class Interface(SecureCookieSessionInterface):
+        def open_session(self, app, request):
+            opened.append(request.endpoint)
+            return super().open_session(app, request)
+
+    carboy_app.session_interface = Interface()
+
+    carboy_app.test_client().get("/nothing")
+
+    assert opened == ["nothing"]
+
+
+def test_a_view_asks_for_the_session_by_its_type(carboy_app):
+    """Once sessions are fitted as equipment."""
+    carboy_app.fit(Sessions())
+
+    @carboy_app.get("/typed")
+    def typed(visitor: SecureCookieSession):
+        visitor["seen"] = True
+        return str(visitor is carboy.session._get_current_object())
+
+    response = carboy_app.test_client().get("/typed")
+
+    assert response.text == "True"
+    assert "Set-Cookie" in response.headers
