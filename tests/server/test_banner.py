@@ -1,0 +1,45 @@
+"""The first lines: what, where, through which door, what another would trade, how to stop."""
+
+import pytest
+
+from carboy.server.banner import lines
+from carboy.server.options import Options
+
+BOARD = {"is": "ready", "app": "board", "routes": 42, "sync_views": 38, "async_views": 4}
+
+
+def text(served, **options):
+    return "\n".join(lines(served, "board:create_app", Options(**options), 2, "http://127.0.0.1:8000", True))
+
+
+def test_what_and_where():
+    """The application, its routes and colours, the address, the workers."""
+    shown = text(BOARD, workers=2)
+
+    assert "Carboy serves board (board:create_app, 42 routes, 38 def and 4 async def views)" in shown
+    assert "http://127.0.0.1:8000  ·  2 workers" in shown
+    assert "Ctrl-C" in shown
+    assert "carboy ctl" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "views", "words"),
+    [
+        ({}, (1, 1), "--interface rsgi"),
+        ({}, (5, 0), "--interface wsgi answers about 1.5 times as many"),
+        ({"interface": "wsgi"}, (5, 0), "only behind a proxy that buffers"),
+        ({"interface": "rsgi"}, (1, 1), "no back-pressure"),
+        ({"fastcgi": "unix:/x"}, (1, 1), "FastCGI"),
+    ],
+)
+def test_door_says_its_trade(options, views, words):
+    """Each door says what it gives up, or what another would."""
+    assert words in text({**BOARD, "sync_views": views[0], "async_views": views[1]}, **options)
+
+
+def test_strangers_application_tells_nothing():
+    """A plain callable has no routes to count; the line stays whole."""
+    shown = lines({"is": "ready", "app": "x:app", "routes": None}, "x:app", Options(), 1, "http://h:1", False)
+
+    assert shown[0] == "Carboy serves x:app"
+    assert "carboy ctl" not in shown[-1]
