@@ -261,17 +261,6 @@ def test_cleared_templates_are_loaded_anew(app, root):
         assert render("page.html") == "replaced"
 
 
-def test_reloading_turned_off_again_keeps_the_latest(app, root):
-    """What was kept before an edit does not come back."""
-    with app.app_context():
-        render("page.html", value=1)
-        app.jinja_env.auto_reload = True
-        (root / "templates/page.html").write_text("edited")
-        assert render("page.html") == "edited"
-        app.jinja_env.auto_reload = False
-        assert render("page.html") == "edited"
-
-
 # ── what templates see ──────────────────────────────────────────────────────────────────────────────────────
 
 

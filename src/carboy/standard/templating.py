@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import jinja2
 from jinja2 import BaseLoader, Template, TemplateNotFound, TemplatesNotFound
-from jinja2.utils import LRUCache
 from werkzeug.local import LocalProxy
 
 from ..core import flash
@@ -45,30 +44,6 @@ class Environment(jinja2.Environment):
             options["loader"] = app.create_global_jinja_loader()
         super().__init__(**options)
         self.app = app
-        cache: Any = self.cache  # typed by Jinja as less than it is
-        if type(cache) is LRUCache:
-            self.cache = cast(Any, _Cache(cache.capacity))
-
-    def get_or_select_template(
-        self,
-        template_name_or_list: Any,  # a name, a template, or a list of either
-        parent: str | None = None,
-        globals: MutableMapping[str, Any] | None = None,  # Jinja's name
-    ) -> Template:
-        """The template of that name, or the first there is of several."""
-        # PERF: Jinja's own way to a template it has takes a lock and a weak reference: 2.1 µs against 0.3.
-        cache: Any = self.cache
-        is_plain = type(template_name_or_list) is str and parent is None and globals is None
-        if not is_plain or self.auto_reload or type(cache) is not _Cache:
-            if self.auto_reload and type(cache) is _Cache:
-                cache.front = (None, {})  # it may be turned off again, and files change until then
-            return super().get_or_select_template(template_name_or_list, parent, globals)
-        loader, front = cache.front
-        found: Template | None = front.get(template_name_or_list) if loader is self.loader else None
-        if found is None:
-            found = super().get_or_select_template(template_name_or_list)
-            cache.put_in_front(self.loader, template_name_or_list, found)
-        return found
 
     def select_template(
         self,
@@ -83,29 +58,6 @@ class Environment(jinja2.Environment):
             if isinstance(self.loader, DispatchingJinjaLoader) and error.templates:
                 raise MissingTemplates(error.templates, self.loader) from None
             raise
-
-
-class _Cache(LRUCache):
-    """Jinja's cache, with a front row that is read without its lock; whoever clears it clears both."""
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__(capacity)
-        self.front: tuple[BaseLoader | None, dict[str, Template]] = (None, {})
-
-    def put_in_front(self, loader: BaseLoader | None, name: str, template: Template) -> None:
-        kept_for, front = self.front
-        if kept_for is not loader or len(front) >= self.capacity:
-            front = {}
-            self.front = loader, front
-        front[name] = template
-
-    def clear(self) -> None:
-        super().clear()
-        self.front = (None, {})
-
-    def __delitem__(self, key: Any) -> None:
-        self.front = (None, {})
-        super().__delitem__(key)
 
 
 class DispatchingJinjaLoader(BaseLoader):
