@@ -16,10 +16,13 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestedRangeNotSatisf
 from werkzeug.http import http_date
 from werkzeug.test import EnvironBuilder
 
+from carboy.app import Carboy
 from carboy.core.ctx import Context
 from carboy.standard.static import (
+    Static,
     StaticFiles,
     answer_static,
+    check_siblings,
     safe_path,
     send_file,
     send_from_directory,
@@ -472,3 +475,36 @@ def test_dates_are_whole_seconds(owner, files):
     os.utime(path, ns=(10**18 + 999_999_999, 10**18 + 999_999_999))
 
     assert get(owner, files, "app.js").headers["Last-Modified"] == http_date(10**9)
+
+
+# ── the equipment ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_stale_siblings_are_found_at_start(owner, packed):
+    """What is not served is named, so that somebody builds it anew."""
+    app = Carboy("shop", root_path=owner.root_path)
+    if "static" not in app.fitted:
+        app.fit(Static())
+    assert ("static.siblings", check_siblings) in app.checks
+    assert check_siblings(app) is None
+
+    os.utime(Path(owner.static_folder) / "app.js.br", ns=(1, 1))
+
+    assert "app.js.br; compress" in str(check_siblings(app))
+
+
+def test_an_app_serves_its_static_folder(owner, packed):
+    """From request to response: content, 304, range, and a miss."""
+    app = Carboy("shop", root_path=owner.root_path)
+    client = app.test_client()
+
+    whole = client.get("/static/app.js", headers={"Accept-Encoding": "br"})
+
+    assert (whole.data, whole.headers["Content-Encoding"]) == (packed["br"], "br")
+    tag = {"If-None-Match": whole.headers["ETag"], "Accept-Encoding": "br"}
+    assert client.get("/static/app.js", headers=tag).status_code == 304
+    assert client.get("/static/app.js", headers={"Range": "bytes=4-8"}).data == SCRIPT[4:9]
+    assert client.get("/static/app.js", headers={"Range": "bytes=99999-"}).status_code == 416
+    assert client.head("/static/app.js").content_length == len(SCRIPT)
+    for name in ("missing", "../secret", "%2e%2e/secret", "..%2fsecret", "a%00b", "sub", "..%5csecret"):
+        assert client.get(f"/static/{name}").status_code == 404

@@ -420,3 +420,23 @@ def test_a_stream_outside_a_request_is_a_plain_generator(app):
     """A command may stream a template too."""
     with app.app_context():
         assert "".join(templating.stream(app_var.get(), "page.html", {"value": 5})) == "<p>5"
+
+
+# ── the equipment ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_templates_that_do_not_compile_are_found_at_start(app, root):
+    """Every syntax error with its file and line, before anybody asks for the page."""
+    if "templating" not in app.fitted:
+        app.fit(templating.Templating())
+    assert ("templating.syntax", templating.check_syntax) in app.checks
+    assert templating.check_syntax(app) is None
+
+    (root / "templates/broken.html").write_text("fine\n{% if %}")
+    (root / "templates/latin.html").write_bytes(b"\xe9")
+    (root / "templates/picture.png").write_bytes(b"\x89PNG {% if")
+
+    found = str(templating.check_syntax(app))
+    assert "broken.html:2: " in found
+    assert "latin.html: cannot be read" in found
+    assert "picture.png" not in found

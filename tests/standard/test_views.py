@@ -16,8 +16,9 @@ import pytest
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
+from carboy.app import Carboy
 from carboy.core.ctx import app_var, request_var
-from carboy.standard.views import Handler, MethodView, View, http_method_funcs
+from carboy.standard.views import Handler, MethodView, View, Views, check_methods, http_method_funcs
 
 
 class App:
@@ -562,3 +563,65 @@ def test_a_shared_handler_holds_nothing_of_a_request():
     assert one == (first.request, first.app, first.session, first.g)
     assert two == (second.request, second.app, second.session, second.g)
     assert one[0] is not two[0]
+
+
+# ── the equipment ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_rule_that_allows_too_much_is_found_at_start():
+    """The check names the rule, the method and the class; it is silent where all is well."""
+
+    class Item(MethodView):
+        def get(self): ...
+
+    app = Carboy("shop")
+    app.add_url_rule("/item", view_func=Item.as_view("item"))
+    assert check_methods(app) is None
+
+    app.add_url_rule("/wide", view_func=Item.as_view("wide"), methods=["GET", "PUT"])
+
+    assert "/wide allows PUT, which" in str(check_methods(app))
+    assert "Item has not" in str(check_methods(app))
+
+
+def test_views_are_fitted_like_any_extension():
+    """The equipment declares its check under its own name."""
+    app = Carboy("shop")
+    if "views" not in app.fitted:
+        app.fit(Views())
+
+    assert ("views.methods", check_methods) in app.checks
+
+
+def test_class_views_answer_through_an_app():
+    """Both colours, HEAD, a handler's error answer and an early answer, from request to response."""
+
+    class Private(Handler):
+        async def prepare(self):
+            if "key" not in self.request.args:
+                return "no key", 401
+            return None
+
+        def write_error(self, error):
+            return {"error": str(error)}, 418
+
+    class Order(Private):
+        def get(self, id: int):
+            return {"id": id}
+
+        async def post(self, request: Request, id: int):
+            if id == 0:
+                raise LookupError("nothing")
+            return {"method": request.method, "id": id}
+
+    app = Carboy("shop")
+    app.add_url_rule("/order/<int:id>", view_func=Order.as_view("order"))
+    client = app.test_client()
+
+    assert client.get("/order/1").status_code == 401
+    assert client.get("/order/1?key=1").json == {"id": 1}
+    assert client.head("/order/1?key=1").status_code == 200
+    assert client.post("/order/2?key=1").json == {"method": "POST", "id": 2}
+    failed = client.post("/order/0?key=1")
+    assert (failed.status_code, failed.json) == (418, {"error": "nothing"})
+    assert client.put("/order/1?key=1").status_code == 405

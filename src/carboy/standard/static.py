@@ -27,6 +27,7 @@ from werkzeug.security import safe_join
 from werkzeug.wrappers import Response
 
 from ..core.ctx import Context
+from ..extend import Fitting
 from ..wire.conditional import Outcome, choose_coding, decide
 from ..wire.files import FilePayload
 from ..wire.response import Answer
@@ -400,3 +401,33 @@ def _siblings(path: str, mtime_ns: int) -> dict[str, os.stat_result]:
         if status.st_mtime_ns >= mtime_ns and _is_readable_file(path + ending, status):
             found[coding] = status
     return found
+
+
+class Static:
+    """The equipment: checks at start-up that no precompressed file is left over from an older build."""
+
+    name = "static"
+    requires: tuple[str, ...] = ()
+
+    def setup(self, fit: Fitting) -> None:
+        """Declare the check."""
+        fit.check("siblings", check_siblings)
+
+
+def check_siblings(app: Any) -> str | None:
+    """Which precompressed files are older than what they were made of, and so are not served; None if none is."""
+    stale = []
+    for owner in (app, *app.iter_blueprints()):
+        for folder, _, names in os.walk(owner.static_folder or ""):
+            present = set(names)
+            for name in sorted(present):
+                for ending in CODINGS.values():
+                    if name + ending in present and _is_older(os.path.join(folder, name + ending), os.path.join(folder, name)):
+                        stale.append(os.path.join(folder, name + ending))
+    if not stale:
+        return None
+    return f"older than the file they were made of, hence not served: {', '.join(stale)}; compress them anew or remove them"
+
+
+def _is_older(path: str, other: str) -> bool:
+    return os.stat(path).st_mtime_ns < os.stat(other).st_mtime_ns

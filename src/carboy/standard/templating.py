@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequen
 from typing import Any, cast
 
 import jinja2
-from jinja2 import BaseLoader, Template, TemplateNotFound, TemplatesNotFound
+from jinja2 import BaseLoader, Template, TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 from werkzeug.local import LocalProxy
 
 from ..core import flash
 from ..core.ctx import Context, app_var, request_var
+from ..extend import Fitting
 from ..pipeline.signals import before_render_template, template_rendered
 
 #: Endings of the files whose values are escaped.
@@ -371,3 +372,34 @@ def _in_context(ctx: Context, pieces: Iterator[str]) -> Iterator[str | None]:
         raise
     finally:
         ctx.release(error)
+
+
+class Templating:
+    """The equipment: checks at start-up that every template compiles."""
+
+    name = "templating"
+    requires: tuple[str, ...] = ()
+
+    def setup(self, fit: Fitting) -> None:
+        """Declare the check."""
+        fit.check("syntax", check_syntax)
+
+
+def check_syntax(app: Any) -> str | None:
+    """What is wrong with the app's templates: each syntax error with its file and line; None if nothing is."""
+    environment = app.jinja_env
+    mistakes = []
+    try:
+        names = environment.list_templates()
+    except TypeError:
+        return None  # the guest's own loader cannot list what it has
+    for name in names:
+        if not name.endswith((*ESCAPED, ".txt", ".j2", ".jinja", ".jinja2")):
+            continue  # a picture or an archive in the folder is nobody's template
+        try:
+            environment.compile(environment.loader.get_source(environment, name)[0], name)
+        except TemplateSyntaxError as error:
+            mistakes.append(f"{name}:{error.lineno}: {error.message}")
+        except (UnicodeDecodeError, TemplateNotFound) as error:
+            mistakes.append(f"{name}: cannot be read: {error}")
+    return f"templates do not compile: {'; '.join(mistakes)}" if mistakes else None

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, cast
 from werkzeug.wrappers import Request as WerkzeugRequest
 
 from ..core.ctx import app_var, request_var
+from ..extend import Fitting
 from ..pipeline.drive import drive
 from ..pipeline.offload import offload
 
@@ -411,3 +412,34 @@ def _asked_for(function: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
         elif parameter.name in OFFERED:
             found.append((parameter.name, parameter.name))
     return tuple(found)
+
+
+class Views:
+    """The equipment: checks at start-up that class views have the methods their rules allow."""
+
+    name = "views"
+    requires: tuple[str, ...] = ()
+
+    def setup(self, fit: Fitting) -> None:
+        """Declare the check."""
+        fit.check("methods", check_methods)
+
+
+def check_methods(app: Any) -> str | None:
+    """Which rules allow a method that their class does not have, which would be a 500; None if none does."""
+    mistakes = []
+    for rule in app.url_map.iter_rules():
+        cls = getattr(app.view_functions.get(rule.endpoint), "view_class", None)
+        if not (isinstance(cls, type) and issubclass(cls, MethodView)):
+            continue
+        if cls.dispatch_request not in (MethodView.dispatch_request, Handler.dispatch_request):
+            continue
+        missing = sorted(
+            method
+            for method in rule.methods or ()
+            # HEAD comes with GET, and the framework answers OPTIONS unless it is told not to.
+            if method not in ("HEAD", "OPTIONS") and _answering(cls, method) is None
+        )
+        if missing:
+            mistakes.append(f"{rule.rule} allows {', '.join(missing)}, which {cls.__module__}.{cls.__qualname__} has not")
+    return f"{'; '.join(mistakes)}: define the method, or take it out of methods=" if mistakes else None
