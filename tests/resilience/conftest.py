@@ -144,7 +144,7 @@ def free_port() -> int:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A directory with the application, to be changed at will."""
-    shutil.copy(Path(__file__).parent / "app" / "app.py", tmp_path / "app.py")
+    shutil.copytree(Path(__file__).parent / "app", tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
