@@ -1,6 +1,7 @@
 """Facts of `carboy run`: its flags are the server's options, and what reaches the server."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -10,12 +11,14 @@ from carboy.cli.run import COMMON, environment
 from carboy.server.options import Options
 
 Run = Callable[..., Result]
+Write = Callable[[str, str], Path]
 Served = list[tuple[str | None, Options]]
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Served:
-    """What the server would have been called with."""
+def served(monkeypatch: pytest.MonkeyPatch, write: Write) -> Served:
+    """What the server would have been called with, in a project that has an application."""
+    write("app.py", "")
     calls: Served = []
 
     def serve(target: str | None, options: Options) -> int:
@@ -26,8 +29,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     return calls
 
 
-def test_target_and_options_reach_the_server_and_its_exit_code_the_shell(run: Run, served: Served) -> None:
+def test_target_and_options_reach_the_server_and_its_exit_code_the_shell(run: Run, served: Served, write: Write) -> None:
     """The application is not loaded here: its name is passed on."""
+    write("not_loaded.py", "raise Exception")
     result = run("run", "not_loaded:app", "--workers", "2", "-p", "9000", "--no-keep-alive", "--stop-timeout", "1m")
 
     assert result.exit_code == 3
@@ -36,8 +40,11 @@ def test_target_and_options_reach_the_server_and_its_exit_code_the_shell(run: Ru
     assert (options.workers, options.port, options.keep_alive, options.stop_timeout) == (2, 9000, False, 60.0)
 
 
-def test_without_a_target_the_groups_is_taken(run: Run, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_target_the_groups_is_taken(run: Run, served: Served, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """`carboy -A shop run`, the variable, or nothing at all."""
+    for name in ("one.py", "two.py", "three.py"):
+        write(name, "")
+
     run("-A", "one", "run")
     run("run", "-A", "two")
     run("run")
@@ -45,6 +52,27 @@ def test_without_a_target_the_groups_is_taken(run: Run, served: Served, monkeypa
     run("run")
 
     assert [target for target, _ in served] == ["one", "two", None, "three"]
+
+
+@pytest.mark.parametrize("target", ["no_such_module", "no/such/file.py", "no_such_package.web:app"])
+def test_a_target_that_does_not_exist_is_told_before_anything_starts(run: Run, served: Served, target: str) -> None:
+    """Exit code 2, as for every mistake in the command."""
+    result = run("run", target)
+
+    assert result.exit_code == 2
+    assert "Could not import" in result.stderr
+    assert not served
+
+
+def test_no_target_and_nothing_to_find_is_told_before_anything_starts(run: Run, served: Served, tmp_path: Path) -> None:
+    """The ways to name an application are told."""
+    (tmp_path / "app.py").unlink()
+
+    result = run("run")
+
+    assert result.exit_code == 2
+    assert "CARBOY_APP" in result.stderr
+    assert not served
 
 
 def test_every_option_of_the_server_is_a_flag(run: Run) -> None:

@@ -325,6 +325,16 @@ def test_an_import_error_inside_the_module_shows_its_own_lines_and_keeps_the_cau
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 
+def test_a_missing_part_of_an_installed_package_is_no_matter_of_installing(write: Write) -> None:
+    """The package is there; its version or the name is wrong."""
+    write("shop.py", "import click.not_there")
+
+    text = refused("shop")
+
+    assert "has no 'click.not_there'" in text
+    assert "install" not in text
+
+
 def test_a_syntax_error_names_file_and_line(write: Write) -> None:
     """A typing mistake needs no traceback through the command line."""
     write("shop.py", "x = 1\ndef y(:\n")

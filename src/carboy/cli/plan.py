@@ -122,7 +122,7 @@ def _named(app: Any, request: Any, step: Step) -> tuple[str, str]:
         return _bound(app, request, view), ""
     if step.phase == "respond" and not app.is_replaced("finalize_request"):
         return "make_response", _place(app.make_response)
-    return step.name.rpartition("<locals>.")[2], near(step.where)
+    return step.name.rpartition("<locals>.")[2].lstrip("_"), near(step.where)
 
 
 def _bound(app: Any, request: Any, view: Any) -> str:

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..core.commands import ScriptInfo
+from ..core.locate import check_target
 from ..server.errors import OptionError
 from ..server.options import Field, Options
 from .group import debug_option
@@ -153,6 +154,7 @@ def _run(ctx: click.Context, /, **values: Any) -> None:
         options = Options.load(values, environment(os.environ), {})
     except OptionError as error:
         raise click.UsageError(str(error), ctx) from error
+    check_target(info.app_import_path)
     from ..server import serve
 
     # The main process does not import the application: a reload must be able to load all of it anew.

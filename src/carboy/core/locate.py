@@ -10,6 +10,7 @@ command group, and the group comes here to load it.
 import ast
 import difflib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -80,7 +81,38 @@ def find_app(target: str | os.PathLike[str] | None = None) -> Application:
         app = locate_app(prepare_import(file), None, raise_if_not_found=False)
         if app is not None:
             return app
-    raise NothingHere(
+    raise _nothing_here()
+
+
+def check_target(target: str | None) -> None:
+    """See whether there is anything to import for a target, without importing it.
+
+    For who leaves the import to another process: what is misspelt can be told before anything is started.
+
+    Raises:
+        NoAppException: there is neither such a file nor such a module.
+    """
+    if target is None:
+        if not any(_is_there(prepare_import(file)) for file in FILE_NAMES):
+            raise _nothing_here()
+        return
+    path, _ = split_target(target)
+    module_name = prepare_import(_project_file(path) or path)
+    if not _is_there(module_name):
+        raise _Missing(_missing(module_name))
+
+
+def _is_there(module_name: str) -> bool:
+    """Tell whether the outermost package of a module can be found; looking further would import it."""
+    top = module_name.partition(".")[0]
+    try:
+        return top in sys.modules or importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _nothing_here() -> NothingHere:
+    return NothingHere(
         f"Could not find an application: there is no {' or '.join(FILE_NAMES)} in {os.getcwd()}.\n"
         "Name it with the '--app MODULE[:NAME]' option, or in the CARBOY_APP or FLASK_APP environment variable."
     )
@@ -340,13 +372,19 @@ def _explain_import(module_name: str, error: ImportError | AttributeError | Synt
         frames = _own_frames(error)
         lines = traceback.format_list(frames) + traceback.format_exception_only(error)
         place = f" at {shown(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
-        remedy = ""
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            remedy = f"\nRemedy: install what provides {error.name.partition('.')[0]!r} into {sys.prefix}, or correct the name."
+        remedy = _install(error.name) if isinstance(error, ModuleNotFoundError) and error.name else ""
         raise NoAppException(
             f"While importing {module_name!r}, an ImportError was raised{place}:\n\n{''.join(lines).rstrip()}{remedy}"
         ) from error
     raise error
+
+
+def _install(name: str) -> str:
+    package = name.partition(".")[0]
+    if package != name and package in sys.modules:
+        where = getattr(sys.modules[package], "__file__", None)
+        return f"\nRemedy: {package!r} ({shown(where) if where else 'built in'}) has no {name!r}; correct the name, or look at its version."
+    return f"\nRemedy: install what provides {package!r} into {sys.prefix}, or correct the name."
 
 
 def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
