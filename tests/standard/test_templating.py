@@ -289,7 +289,11 @@ def test_imported_macros_see_the_request(app):
 def test_a_render_does_not_open_the_session(app, monkeypatch):
     """Only a template that reads the session costs its opening."""
     opened = []
-    monkeypatch.setattr(app, "open_session", lambda request: opened.append(request) or {})
+
+    class Session(dict[str, Any]):
+        accessed = False
+
+    monkeypatch.setattr(app, "open_session", lambda request: opened.append(request) or Session())
 
     with app.test_request_context("/cart"):
         opened.clear()

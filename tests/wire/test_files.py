@@ -34,7 +34,9 @@ def test_a_payload_is_its_stretch_of_the_file(path, data):
     assert b"".join(FilePayload(path, offset, length)) == expected
     with FilePayload(path, offset, length) as payload:
         assert payload.read() == expected
-    assert b"".join(FileWrapper(FilePayload(path, offset, length), 10_000)) == expected
+    wrapper = FileWrapper(FilePayload(path, offset, length), 10_000)
+    assert b"".join(wrapper) == expected
+    wrapper.close()
 
 
 def test_nothing_is_opened_before_the_first_read(path):
