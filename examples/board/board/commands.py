@@ -28,13 +28,15 @@ def seed(password: str) -> None:
     """Fill an empty board with people, posts, pictures and comments."""
     db = get_db()
     if db.execute("SELECT 1 FROM users").fetchone():
-        raise click.ClickException("This board is in use; seed fills an empty one. BOARD_DATA names its folder.")
+        raise click.ClickException(
+            "This board is in use; seed fills an empty one. BOARD_DATA names its folder."
+        )
 
     demo = tomllib.loads((DEMO / "content.toml").read_text())
     for person in oldest_first(demo["people"]):
-        user_id = add_user(db, person["name"], password)
-        set_about(db, user_id, person["about"])
-        backdate(db, "users", "joined_at", user_id, person["ago"])
+        user = add_user(db, person["name"], password)
+        set_about(db, user["id"], person["about"])
+        backdate(db, "users", "joined_at", user["id"], person["ago"])
     for post in oldest_first(demo["posts"]):
         seed_post(db, post)
     click.echo(f"The board has {len(demo['people'])} people and {len(demo['posts'])} posts.")

@@ -1,6 +1,6 @@
 """What a visitor sees when something goes wrong: a page of ours, or JSON for a client of the API."""
 
-from carboy import Carboy, jsonify, redirect, render_template, request, url_for
+from carboy import Carboy, redirect, render_template, request, url_for
 from carboy.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -13,7 +13,10 @@ PAGES = {
     405: ("Not in this way", "This address exists, but it does not take this kind of request."),
     413: ("Too big for the post", "Text and picture together may have {limit} MB. Try a smaller picture."),
     415: ("Not in this language", "Please send JSON, with Content-Type: application/json."),
-    500: ("Something broke on our side", "It has been written down and we will look at it. Please try again."),
+    500: (
+        "Something broke on our side",
+        "It has been written down and we will look at it. Please try again.",
+    ),
 }
 OTHERWISE = ("That did not work", "Please go back and try again.")
 
@@ -35,9 +38,8 @@ def show_error(error: HTTPException) -> ResponseReturnValue:
         advice = error.description
     advice = advice.replace("{limit}", str((request.max_content_length or 0) // 2**20))
 
+    headers = [(name, value) for name, value in error.get_headers() if name in {"Allow", "Retry-After"}]
     if for_api:
-        answer = jsonify(error={"status": status, "message": advice})
-    else:
-        answer = render_template("error.html", status=status, headline=headline, advice=advice)
-    kept = [(name, value) for name, value in error.get_headers() if name in {"Allow", "Retry-After"}]
-    return answer, status, kept
+        return {"error": {"status": status, "message": advice}}, status, headers
+    page = render_template("error.html", status=status, headline=headline, advice=advice)
+    return page, status, headers

@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from board import create_app
 from carboy import Carboy
 from werkzeug.security import generate_password_hash
 
-PASSWORD = "correct horse"
+from board import create_app
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +17,7 @@ def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same hash with little work: a test makes many accounts."""
     quick = partial(generate_password_hash, method="scrypt:1024:8:1")
     monkeypatch.setattr("board.accounts.queries.generate_password_hash", quick)
+
 
 @pytest.fixture
 def app(tmp_path: Path) -> Carboy:
@@ -32,12 +32,18 @@ def client(app: Carboy):
 
 
 @pytest.fixture
-def join(app: Carboy) -> Callable:
+def password() -> str:
+    """Everybody's password."""
+    return "correct horse"
+
+
+@pytest.fixture
+def join(app: Carboy, password: str) -> Callable:
     """``join("anna")``: a browser in which Anna has just made an account."""
 
     def join(name: str):
         browser = app.test_client()
-        answer = browser.post("/register", data={"name": name, "password": PASSWORD})
+        answer = browser.post("/register", data={"name": name, "password": password})
         assert answer.status_code == 302
         return browser
 

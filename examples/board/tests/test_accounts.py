@@ -2,29 +2,27 @@
 
 import sqlite3
 
-from conftest import PASSWORD
 
-
-def test_joining_logs_in(client):
+def test_joining_logs_in(client, password):
     """Whoever joins is logged in, and greeted."""
-    answer = client.post("/register", data={"name": "anna", "password": PASSWORD}, follow_redirects=True)
+    answer = client.post("/register", data={"name": "anna", "password": password}, follow_redirects=True)
 
     assert "Welcome, anna!" in answer.text
     assert "Log out" in answer.text
 
 
-def test_password_is_not_kept(anna, app):
+def test_password_is_not_kept(anna, app, password):
     """The database holds a scrypt hash, never the password."""
     with sqlite3.connect(app.config["DATA"] / "board.sqlite") as db:
         (kept,) = db.execute("SELECT password_hash FROM users").fetchone()
 
     assert kept.startswith("scrypt:")
-    assert PASSWORD not in kept
+    assert password not in kept
 
 
-def test_name_is_taken_in_any_case(anna, client):
+def test_name_is_taken_in_any_case(anna, client, password):
     """Anna and anna are one name; the form comes back with what was typed."""
-    answer = client.post("/register", data={"name": "ANNA", "password": PASSWORD})
+    answer = client.post("/register", data={"name": "ANNA", "password": password})
 
     assert answer.status_code == 422
     assert "Somebody is called ANNA already." in answer.text
@@ -51,18 +49,26 @@ def test_wrong_password_and_unknown_name_look_alike(anna, client):
     assert wrong.text.replace("anna", "nobody") == unknown.text
 
 
-def test_login_leads_where_one_wanted_to_go(anna, client):
+def test_login_leads_where_one_wanted_to_go(anna, client, password):
     """The way is kept from the closed page to the login and back."""
     to_login = client.get("/posts/new?topic=bread")
-    answer = client.post(to_login.location, data={"name": "anna", "password": PASSWORD})
+    answer = client.post(to_login.location, data={"name": "anna", "password": password})
 
     assert answer.location == "/posts/new?topic=bread"
 
 
-def test_login_leads_to_no_other_site(anna, client):
+def test_login_leads_to_no_other_site(anna, client, password):
     """``next`` may only be a path of ours, however it is disguised."""
-    for target in ("https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example", "javascript:0"):
-        answer = client.post("/login", query_string={"next": target}, data={"name": "anna", "password": PASSWORD})
+    for target in (
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "javascript:0",
+    ):
+        answer = client.post(
+            "/login", query_string={"next": target}, data={"name": "anna", "password": password}
+        )
 
         assert answer.location == "/"
 
@@ -74,10 +80,10 @@ def test_logging_out_ends_the_session(anna):
     assert anna.get("/settings").location.startswith("/login?next=")
 
 
-def test_new_password_ends_other_sessions(anna, client):
+def test_new_password_ends_other_sessions(anna, client, password):
     """A changed password logs out every other browser, and not this one."""
-    client.post("/login", data={"name": "anna", "password": PASSWORD})
-    anna.post("/settings/password", data={"old_password": PASSWORD, "password": "battery staple"})
+    client.post("/login", data={"name": "anna", "password": password})
+    anna.post("/settings/password", data={"old_password": password, "password": "battery staple"})
 
     assert client.get("/settings").status_code == 302
     assert anna.get("/settings").status_code == 200

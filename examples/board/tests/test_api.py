@@ -54,12 +54,16 @@ def test_token_writes_a_post(client, bearer):
 
 def test_session_is_enough_too(anna):
     """A page of the board may use the API as the one who is logged in."""
-    assert anna.post("/api/posts", json={"topic": "beer", "title": "A title", "body": "Text"}).status_code == 201
+    assert (
+        anna.post("/api/posts", json={"topic": "beer", "title": "A title", "body": "Text"}).status_code == 201
+    )
 
 
 def test_comment_and_delete(client, bearer):
     """Comments and deletions go the same way."""
-    post = client.post("/api/posts", json={"topic": "beer", "title": "A title", "body": "Text"}, headers=bearer)
+    post = client.post(
+        "/api/posts", json={"topic": "beer", "title": "A title", "body": "Text"}, headers=bearer
+    )
     comment = client.post(f"{post.location}/comments", json={"body": "Indeed"}, headers=bearer)
 
     assert comment.status_code == 201

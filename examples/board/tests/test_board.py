@@ -5,6 +5,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from board import create_app
 
 
@@ -140,7 +141,9 @@ def test_token_command_opens_the_api(anna, app, client):
     made = app.test_cli_runner().invoke(args=["board", "token", "anna"])
     sent = {"topic": "beer", "title": "A title", "body": "Text"}
     answer = client.post(
-        "/api/posts", data=json.dumps(sent), content_type="application/json",
+        "/api/posts",
+        data=json.dumps(sent),
+        content_type="application/json",
         headers={"Authorization": f"Bearer {made.output.strip()}"},
     )
 

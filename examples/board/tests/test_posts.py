@@ -54,7 +54,9 @@ def test_own_post_can_be_changed(anna, client, write):
 def test_post_of_somebody_else_cannot_be_touched(anna, join, write, action):
     """Only the author may, and the answer is a page of ours."""
     address = write(anna)
-    answer = join("bert").post(f"{address}/{action}", data={"topic": "beer", "title": "Mine now", "body": "Ha"})
+    answer = join("bert").post(
+        f"{address}/{action}", data={"topic": "beer", "title": "Mine now", "body": "Ha"}
+    )
 
     assert answer.status_code == 403
     assert "Not yours to change" in answer.text

@@ -14,8 +14,8 @@ class NameTaken(Exception):
     """Somebody has this name already."""
 
 
-def add_user(db: Connection, name: str, password: str) -> int:
-    """Make an account and return its id.
+def add_user(db: Connection, name: str, password: str) -> Row:
+    """Make an account and return the user.
 
     Raises:
         NameTaken: the name is in use; Anna and anna are one name.
@@ -23,10 +23,10 @@ def add_user(db: Connection, name: str, password: str) -> int:
     try:
         with db:
             made = db.execute(
-                "INSERT INTO users (name, password_hash, session_key) VALUES (?, ?, ?) RETURNING id",
+                "INSERT INTO users (name, password_hash, session_key) VALUES (?, ?, ?) RETURNING *",
                 (name, generate_password_hash(password), secrets.token_hex(16)),
             )
-            return made.fetchone()["id"]
+            return made.fetchone()
     except IntegrityError as error:
         raise NameTaken(name) from error
 
@@ -92,7 +92,9 @@ def tokens_of(db: Connection, user_id: int) -> list[Row]:
 def delete_token(db: Connection, user_id: int, token_id: int) -> bool:
     """Delete a token of this user; say if there was one."""
     with db:
-        return db.execute("DELETE FROM tokens WHERE id = ? AND user_id = ?", (token_id, user_id)).rowcount == 1
+        return (
+            db.execute("DELETE FROM tokens WHERE id = ? AND user_id = ?", (token_id, user_id)).rowcount == 1
+        )
 
 
 def digest(token: str) -> str:

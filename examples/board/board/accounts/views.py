@@ -25,13 +25,13 @@ def register() -> ResponseReturnValue:
             form.errors["name"] = "A name is made of letters, digits, - and _."
         if form.ok:
             try:
-                queries.add_user(get_db(), name, password)
+                user = queries.add_user(get_db(), name, password)
             except queries.NameTaken:
                 form.errors["name"] = f"Somebody is called {name} already."
-        if form.ok:
-            identity.log_in(queries.user_by_name(get_db(), name))
-            flash(f"Welcome, {name}! Say hello at the long table.", "good")
-            return redirect(onward())
+            else:
+                identity.log_in(user)
+                flash(f"Welcome, {name}! Say hello at the long table.", "good")
+                return redirect(onward())
     return render_template("accounts/register.html", form=form), form.status
 
 

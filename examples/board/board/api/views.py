@@ -12,7 +12,7 @@ from carboy.typing import ResponseReturnValue
 from ..accounts import login_required
 from ..database import get_db
 from ..forms import Form
-from ..paging import Page, asked_span
+from ..paging import asked_span
 from ..posts import queries
 from ..posts.pictures import delete_picture
 from ..posts.views import find_post, find_topic, own, pictures_folder, read_comment, read_post
@@ -29,7 +29,9 @@ class Posts(Handler):
         if "q" in args:
             page = queries.search(get_db(), args["q"], asked_span())
         elif "topic" in args:
-            topic = find_topic(queries.topics(get_db()), args["topic"]) or abort(404, "There is no such topic.")
+            topic = find_topic(queries.topics(get_db()), args["topic"]) or abort(
+                404, "There is no such topic."
+            )
             page = queries.newest(get_db(), asked_span(), topic_id=topic["id"])
         else:
             page = queries.newest(get_db(), asked_span())
@@ -81,7 +83,8 @@ class Comments(Handler):
         if not form.ok:
             return refusal(form)
         comment_id = queries.add_comment(get_db(), post_id=id, author_id=g.user["id"], body=body)
-        return one_comment(queries.comment(get_db(), comment_id)), 201
+        comment = queries.comment(get_db(), comment_id) or abort(404)
+        return one_comment(comment), 201
 
 
 bp.add_url_rule("/posts", view_func=Posts.as_view("posts"))
@@ -114,7 +117,8 @@ def whole_post(row: Row) -> dict[str, Any]:
         **post_in_list(row),
         "body": row["body"],
         "edited_at": row["edited_at"],
-        "picture": picture and {
+        "picture": picture
+        and {
             "url": url_for("posts.picture", name=picture, _external=True),
             "width": row["picture_width"],
             "height": row["picture_height"],
@@ -131,8 +135,10 @@ def one_comment(row: Row) -> dict[str, Any]:
 
 def neighbour(request: Request, number: int | None) -> str | None:
     """The URL of another page of the same list."""
+    if number is None:
+        return None
     choice = {key: request.args[key] for key in ("q", "topic") if key in request.args}
-    return number and url_for("api.posts", **choice, page=number, _external=True)
+    return url_for("api.posts", **choice, page=number, _external=True)
 
 
 def sent_form(request: Request) -> Form:

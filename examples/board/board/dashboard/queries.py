@@ -44,7 +44,8 @@ def by_day(db: Connection, days: int) -> list[Day]:
 def count_by_day(db: Connection, table: str, first: date) -> dict[str, int]:
     """Count the rows of each day since the first; a day without any is not in the answer."""
     counts = db.execute(
-        f"SELECT substr(created_at, 1, 10), count(*) FROM {table} WHERE created_at >= ? GROUP BY 1", (str(first),)
+        f"SELECT substr(created_at, 1, 10), count(*) FROM {table} WHERE created_at >= ? GROUP BY 1",
+        (str(first),),
     )
     return dict(counts.fetchall())
 

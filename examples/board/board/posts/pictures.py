@@ -57,7 +57,9 @@ def keep_picture(sent: IO[bytes], folder: Path, alt: str = "") -> Picture:
     except Image.DecompressionBombError as error:
         raise PictureRefused(f"The picture may have {MOST_PIXELS // 10**6} million pixels.") from error
     except Exception as error:  # decoders fail in a dozen ways: OSError, SyntaxError, struct.error …
-        raise PictureRefused("This is not a picture we can read. JPEG, PNG, WebP and GIF are fine.") from error
+        raise PictureRefused(
+            "This is not a picture we can read. JPEG, PNG, WebP and GIF are fine."
+        ) from error
 
     name = secrets.token_urlsafe(12)
     folder.mkdir(parents=True, exist_ok=True)

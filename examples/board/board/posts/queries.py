@@ -25,9 +25,7 @@ def topics(db: Connection) -> list[Row]:
     return db.execute("SELECT * FROM topics ORDER BY id").fetchall()
 
 
-def newest(
-    db: Connection, span: Span, *, topic_id: int | None = None, author_id: int | None = None
-) -> Page:
+def newest(db: Connection, span: Span, *, topic_id: int | None = None, author_id: int | None = None) -> Page:
     """List posts, those with the newest activity first."""
     where, values = "", []
     if topic_id is not None:

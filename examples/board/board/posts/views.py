@@ -74,9 +74,7 @@ def read(post_id: int) -> ResponseReturnValue:
 @bp.get("/pictures/<name>.webp")
 def picture(name: str) -> ResponseReturnValue:
     """Send a picture. A name never gets another content, so browsers may keep it."""
-    return send_from_directory(
-        pictures_folder(), f"{name}.webp", mimetype="image/webp", max_age=YEAR
-    )
+    return send_from_directory(pictures_folder(), f"{name}.webp", mimetype="image/webp", max_age=YEAR)
 
 
 # Writing
@@ -111,9 +109,7 @@ def edit(post_id: int) -> ResponseReturnValue:
         topic_id, title, body = read_post(form, topics)
         picture = read_picture(form, post)
         if form.ok:
-            queries.change_post(
-                get_db(), post_id, topic_id=topic_id, title=title, body=body, picture=picture
-            )
+            queries.change_post(get_db(), post_id, topic_id=topic_id, title=title, body=body, picture=picture)
             if post["picture"] and (picture is None or picture.name != post["picture"]):
                 delete_picture(post["picture"], pictures_folder())
             flash("Your changes are saved.", "good")
