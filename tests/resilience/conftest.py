@@ -70,7 +70,7 @@ class Served:
                 env=environ,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=limit if descriptors is not None else None,
+                preexec_fn=limit if descriptors is not None else None,  # noqa: PLW1509 - only setrlimit
             )
 
     @property

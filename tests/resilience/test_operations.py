@@ -176,7 +176,7 @@ def test_systemd_socket_and_notifications(folder, wait_until):
     def as_third():
         os.dup2(listening.fileno(), 3, inheritable=True)
 
-    process = subprocess.Popen(["/bin/sh", "-c", script], cwd=folder, env=environ, preexec_fn=as_third, close_fds=False)
+    process = subprocess.Popen(["/bin/sh", "-c", script], cwd=folder, env=environ, preexec_fn=as_third, close_fds=False)  # noqa: PLW1509 - only dup2
     try:
         while not any("READY=1" in each for each in heard):
             heard.append(notices.recv(4096).decode())

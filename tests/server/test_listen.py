@@ -69,7 +69,7 @@ def test_inherited_socket_is_adopted():
                 assert "(inherited)" in listener.url
 
 
-@pytest.mark.parametrize("make", [lambda: socket.socket(), lambda: open(os.devnull)])
+@pytest.mark.parametrize("make", [lambda: socket.socket(), lambda: open(os.devnull)])  # noqa: SIM115 - closed by the test
 def test_descriptor_that_does_not_listen_is_refused(make):
     """A plain file, or a socket that was never told to listen."""
     with make() as wrong, pytest.raises(BindError, match="listening stream socket"), opened(fd=os.dup(wrong.fileno())):

@@ -43,9 +43,12 @@ def _holder(path: str) -> int | None:
     try:
         with open(path, encoding="ascii") as file:
             pid = int(file.read())
+    except (OSError, ValueError):
+        return None
+    try:
         os.kill(pid, 0)
     except PermissionError:
         return pid
-    except (OSError, ValueError, OverflowError):
+    except (OSError, OverflowError):
         return None
     return pid

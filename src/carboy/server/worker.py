@@ -67,6 +67,7 @@ class Pulse(threading.Thread):
         self.deadline: float | None = None
         self.leaving: float | None = None
         self.ended = False
+        self.is_orphan = False
         self.told_wedged = False
         self.drain = options.drain
         self.reserve: int | None = os.open(os.devnull, os.O_RDONLY)
@@ -104,7 +105,9 @@ class Pulse(threading.Thread):
             self.hear(max(0.005, pause))
 
     def hear(self, pause: float) -> None:
-        readable, _, _ = select.select([self.channel, self.wake_reader], [], [], pause)
+        watched = [self.wake_reader] if self.is_orphan else [self.wake_reader, self.channel]
+        # poll, not select: with many connections the numbers of descriptors pass select's limit of 1,024.
+        readable = _readable(watched, pause)
         if self.wake_reader in readable:
             self.wake_reader.recv(64)
         if self.channel not in readable:
@@ -117,9 +120,8 @@ class Pulse(threading.Thread):
             # The main process is gone, without a word: nobody counts on us any more.
             if self.deadline is None:
                 log.warning("worker %d: the main process is gone; leaving", os.getpid())
+            self.is_orphan = True
             self.leave(ORPHAN_LIMIT, drain=0.2)
-            self.channel.close()
-            self.channel = socket.socketpair()[0]
             return
         for message in self.lines.feed(received):
             if message.get("do") == "leave":
@@ -204,6 +206,14 @@ class Pulse(threading.Thread):
             else:
                 self.end()
         return min(now + PULSE, self.deadline)
+
+
+def _readable(watched: list[socket.socket], seconds: float) -> list[socket.socket]:
+    poller = select.poll()
+    for each in watched:
+        poller.register(each, select.POLLIN)
+    ready = {number for number, _ in poller.poll(seconds * 1000)}
+    return [each for each in watched if each.fileno() in ready]
 
 
 def _exit_now(code: int) -> None:

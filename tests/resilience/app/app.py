@@ -21,7 +21,7 @@ async def app(scope, receive, send):
     if path.startswith("/sleep/"):
         await asyncio.sleep(float(path.removeprefix("/sleep/")))
     elif path.startswith("/block/"):
-        time.sleep(float(path.removeprefix("/block/")))
+        time.sleep(float(path.removeprefix("/block/")))  # noqa: ASYNC251 - the fault that is tried
     elif path == "/hold":
         # The regular expression engine holds the interpreter's lock for as long as it backtracks.
         re.match("(a+)+$", "a" * 60 + "b")
