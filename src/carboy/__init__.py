@@ -14,6 +14,7 @@ The face of the house: it defines nothing, and nothing inside imports it.
 from jinja2 import Template as Template
 from werkzeug.exceptions import HTTPException as HTTPException
 
+from .alias import install_unless_told as _install_alias
 from .app import Carboy as Carboy
 from .core.blueprint import Blueprint as Blueprint
 from .core.config import Config as Config
@@ -58,4 +59,6 @@ from .standard.sessions import SessionInterface as SessionInterface
 from .standard.views import Handler as Handler
 from .standard.views import MethodView as MethodView
 from .standard.views import View as View
-from .wire.response import Response as Response
+from .core.response import Response as Response
+
+_install_alias()

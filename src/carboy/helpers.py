@@ -16,7 +16,7 @@ from .core import flash as flashing
 from .core.ctx import Context, app_var, request_var
 from .globals import app_ctx, current_app, request_ctx
 from .standard import static, templating
-from .wire.response import Response
+from .core.response import Response
 
 
 def _current_request() -> Context:

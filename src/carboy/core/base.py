@@ -33,7 +33,6 @@ from ..pipeline.plan import Plan
 from ..pipeline.signals import appcontext_tearing_down, request_finished, request_tearing_down
 from ..pipeline.step import Step, is_async, origin
 from ..routing.map import Map, Rule
-from ..wire.response import Response
 from . import journey, urls
 from .blueprint import Blueprint
 from .commands import get_debug_flag
@@ -48,6 +47,7 @@ from .paths import instance_path_of
 from .plans import FINAL, INSIDE, PLAIN, Plans
 from .request import Request
 from .respond import make_response, whole
+from .response import Response
 from .services import Services, close_flows
 from .scaffold import Scaffold, endpoint_of, methods_of, setupmethod
 from .tracked import TrackedList
@@ -186,7 +186,6 @@ class App(Scaffold):
         instance_relative_config: bool = False,
         root_path: str | None = None,
     ) -> None:
-        self._notice = _Notice(self)
         super().__init__(
             import_name=import_name,
             static_folder=static_folder,
@@ -202,12 +201,13 @@ class App(Scaffold):
         self.instance_path = instance_path
         #: The settings.
         self.config = self.make_config(instance_relative_config)
-        self.config.changed = self._notice
+        notice = self._make_notice()
+        self.config.changed = notice
         #: Makes the exceptions that `abort` raises.
         self.aborter = self.make_aborter()
         #: Called with (error, endpoint, values) where a URL cannot be built.
         self.url_build_error_handlers: list[Callable[[Exception, str, dict[str, Any]], str]] = []
-        self.teardown_appcontext_funcs: list[Callable[..., Any]] = TrackedList(self._notice)
+        self.teardown_appcontext_funcs: list[Callable[..., Any]] = TrackedList(notice)
         self.shell_context_processors: list[Callable[[], dict[str, Any]]] = []
         #: Blueprints by the name they have here, in order of registration.
         self.blueprints: dict[str, Blueprint] = {}
@@ -216,20 +216,20 @@ class App(Scaffold):
         #: The rules.
         self.url_map = self.url_map_class(host_matching=host_matching)
         if isinstance(self.url_map, Map):
-            self.url_map.on_change = self._notice
+            self.url_map.on_change = notice
         self.subdomain_matching = subdomain_matching
         self.cli.name = self.name
         # What equipment has fitted.
-        self.layers: list[Any] = TrackedList(self._notice)
-        self.fitted_before: list[Step] = TrackedList(self._notice)
-        self.fitted_after: list[Step] = TrackedList(self._notice)
+        self.layers: list[Any] = TrackedList(notice)
+        self.fitted_before: list[Step] = TrackedList(notice)
+        self.fitted_after: list[Step] = TrackedList(notice)
         self.sources: dict[type, Callable[[Context], Any]] = {}
         self.responders: dict[type, Callable[[Any, Any], Any]] = {}
         self.checks: list[tuple[str, Callable[[Any], Any]]] = []
         self.lifespan_functions: list[Any] = []
-        self.lifespan_state = Lifespan(self)
+        self.lifespan_state = Lifespan()
         self.mounts = Mounts()
-        self.services = Services(self)
+        self.services = Services()
         #: The extensions fitted, by name.
         self.fitted: dict[str, Any] = {}
         if self.has_static_folder:
@@ -260,8 +260,8 @@ class App(Scaffold):
         if name in SHAPING:
             self.thaw()
 
-    def _changed(self) -> None:
-        self.thaw()
+    def _make_notice(self) -> Callable[[], None]:
+        return _Notice(self)
 
     def thaw(self) -> None:
         """Forget the plans: a declaration has changed. The next request compiles what it needs anew."""
@@ -275,7 +275,6 @@ class App(Scaffold):
         if plans is None or (plans.watches_map and not plans.table.is_current()):
             plans = Plans(self)
             object.__setattr__(self, "_plans", plans)
-            object.__setattr__(self, "_got_first_request", True)
         return plans
 
     @property
@@ -295,6 +294,8 @@ class App(Scaffold):
         plans = self._plans
         if plans is None or plans.watches_map:
             plans = self.plans
+        if not self._got_first_request:
+            object.__setattr__(self, "_got_first_request", True)
         if plans.makes_own_contexts:
             ctx = self.request_context(request.environ)
         else:
@@ -543,7 +544,7 @@ class App(Scaffold):
 
     async def startup(self) -> None:
         """Start the app's lifespan, and those of the applications mounted in it."""
-        await self.lifespan_state.start()
+        await self.lifespan_state.start(self)
 
     async def shutdown(self) -> None:
         """Stop what `startup` started, in reverse."""
@@ -604,7 +605,7 @@ class App(Scaffold):
     def begin(self, ctx: Context) -> None:
         """Open what must be open before a request is matched by hand, then match it."""
         if not self.opens_sessions_lazily():
-            ctx.session  # noqa: B018  # opened by reading it
+            ctx._session  # noqa: B018  # opened by reading it
         self.match(ctx)
 
     def match(self, ctx: Context) -> None:
@@ -790,6 +791,7 @@ class App(Scaffold):
 
     def url_for(
         self,
+        /,  # a rule may have a variable `self`
         endpoint: str,
         *,
         _anchor: str | None = None,

@@ -63,7 +63,8 @@ class AppGlobals:
 
     def __repr__(self) -> str:
         ctx = app_var.get(None)
-        return f"<carboy.g of {ctx.app.name!r}>" if ctx is not None else object.__repr__(self)
+        # FLASK: tests and logs know it under this name.
+        return f"<flask.g of {ctx.app.name!r}>" if ctx is not None else object.__repr__(self)
 
 
 class Context:
@@ -88,7 +89,8 @@ class Context:
     holds = 0
     services: tuple[dict[type, Any], list[Any]] | None = None
     _request: Any = None
-    _session: Any = None
+    #: The session, if it has been opened.
+    opened_session: Any = None
     _g: Any = None
     _url_adapter: Any = _sentinel
     _scope: Context | None = None
@@ -131,15 +133,27 @@ class Context:
 
     @property
     def session(self) -> Any:
-        """The session, opened at the first touch."""
+        """The session, opened at the first touch; a session asked for counts as accessed (`Vary: Cookie`)."""
         session = self._session
-        if session is None and self._request is not None:
-            session = self._session = self.app.open_session(self._request)
+        if session is not None:
+            session.accessed = True
         return session
 
     @session.setter
     def session(self, value: Any) -> None:
-        self._session = value
+        self.opened_session = value
+
+    @property
+    def _session(self) -> Any:
+        # FLASK: extensions read and write it under this name; reading it so does not count as access.
+        session = self.opened_session
+        if session is None and self._request is not None:
+            session = self.opened_session = self.app.open_session(self._request)
+        return session
+
+    @_session.setter
+    def _session(self, value: Any) -> None:
+        self.opened_session = value
 
     @property
     def url_adapter(self) -> Any:
@@ -249,7 +263,7 @@ class Context:
         twin.holds = 0
         twin.services = None
         twin.is_torn_down = False
-        twin._session = self.session if self._request is not None else None
+        twin.opened_session = self._session
         return twin
 
     def match_request(self) -> None:

@@ -19,25 +19,23 @@ class Lifespan:
     at the start.
     """
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
+    def __init__(self) -> None:
         self.opened: list[Any] = []
         self.is_started = False
 
-    async def start(self) -> None:
-        """Enter every span, in order; what was entered is left again if one fails."""
+    async def start(self, app: Any) -> None:
+        """Enter every span of the app, in order; what was entered is left again if one fails."""
         if self.is_started:
             return
         self.is_started = True
         try:
-            for span in tuple(self.app.lifespan_functions):
-                await self.enter(span)
+            for span in tuple(app.lifespan_functions):
+                await self.enter(span, app)
         except BaseException:
             await self.stop()
             raise
 
-    async def enter(self, span: Span) -> None:
-        app = self.app
+    async def enter(self, span: Span, app: Any) -> None:
         begun = span(app) if _takes_app(span) else span()  # type: ignore[call-arg]  # spans may leave the app out
         if inspect.isasyncgen(begun):
             await begun.__anext__()

@@ -49,7 +49,7 @@ def find_package(import_name: str) -> tuple[str | None, str]:
     package_path = _package_path(import_name)
     prefix = os.path.abspath(sys.prefix)
     # A package inside the interpreter's prefix is installed there.
-    if Path(package_path).is_relative_to(prefix) and Path(package_path).name in ("site-packages", "dist-packages"):
+    if Path(package_path).is_relative_to(prefix):
         return sys.prefix, package_path
     parent, folder = os.path.split(package_path)
     if folder.lower() == "site-packages":

@@ -440,18 +440,18 @@ async def _pass_response_async(function: Callable[[Any], Any], ctx: Context) -> 
 
 
 def _open_session(ctx: Context) -> None:
-    ctx.session  # noqa: B018  # opened by reading it
+    ctx._session  # noqa: B018  # opened by reading it
 
 
 def _save_session(ctx: Context) -> None:
     app: Any = ctx.app
-    session = ctx.session
+    session = ctx._session
     if not app.session_interface.is_null_session(session):
         app.session_interface.save_session(app, session, whole(ctx))
 
 
 def _save_touched_session(ctx: Context) -> None:
-    if ctx._session is None:
+    if ctx.opened_session is None:
         app: Any = ctx.app
         if not app.session_interface.needs_refresh(app, ctx._request):
             return

@@ -10,6 +10,7 @@ class AppLike(Protocol):
     """What a context needs of its app."""
 
     name: str
+    config: Any
     app_ctx_globals_class: type[Any]
 
     def create_url_adapter(self, request: Any) -> Any: ...

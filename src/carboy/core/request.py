@@ -13,7 +13,7 @@ from .ctx import app_var
 from .debughints import explain_missing_file
 
 
-class _AppJSON:
+class AppJSON:
     """`json_module` of a request: the current app's provider, plain JSON without one."""
 
     @staticmethod
@@ -42,7 +42,7 @@ class Request(WireRequest):
         routing_exception: why there is no match: NotFound, MethodNotAllowed, RequestRedirect.
     """
 
-    json_module: Any = _AppJSON
+    json_module: Any = AppJSON
     url_rule: Rule | None = None
     view_args: dict[str, Any] | None = None
     routing_exception: HTTPException | None = None

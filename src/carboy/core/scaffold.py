@@ -65,7 +65,7 @@ class Scaffold:
         self.root_path = root_path_of(import_name) if root_path is None else root_path
         #: Commands for the command line.
         self.cli: click.Group = AppGroup()
-        changed = self._changed
+        changed = self._make_notice()
         #: Endpoint → view function.
         self.view_functions: dict[str, Callable[..., Any]] = TrackedDict(changed)
         #: Blueprint name (None: all) → status code (None: by class alone) → exception class → handler.
@@ -80,8 +80,9 @@ class Scaffold:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
-    def _changed(self) -> None:
-        """A registry was edited."""
+    def _make_notice(self) -> Callable[[], None]:
+        """What the registries call after an edit: nobody, where nothing is compiled from them."""
+        return _nobody
 
     def _check_setup_finished(self, f_name: str) -> None:
         raise NotImplementedError
@@ -307,6 +308,10 @@ class Scaffold:
         if issubclass(error_class, HTTPException):
             return error_class, error_class.code
         return error_class, None
+
+
+def _nobody() -> None:
+    pass
 
 
 class _ErrorSpec(dict[str | None, dict[int | None, dict[type[Exception], Callable[..., Any]]]]):

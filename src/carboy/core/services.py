@@ -41,8 +41,7 @@ class Recipe:
 class Services:
     """An app's recipes, and the instances that live as long as the app."""
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
+    def __init__(self) -> None:
         self.recipes: dict[type, Recipe] = {}
         self.made: dict[type, Any] = {}
         self.flows: list[Generator[Any, None, None]] = []
@@ -84,14 +83,14 @@ class Services:
             if kind not in self.made:
                 with self.lock:
                     if kind not in self.made:
-                        self.made[kind] = _make(self.app, recipe, self.flows)
+                        self.made[kind] = _make(ctx.app, recipe, self.flows)
             return cast(T, self.made[kind])
         made = ctx.services
         if made is None:
             made = ctx.services = ({}, [])
         instances, flows = made
         if kind not in instances:
-            instances[kind] = _make(self.app, recipe, flows)
+            instances[kind] = _make(ctx.app, recipe, flows)
         return cast(T, instances[kind])
 
     def close(self) -> None:

@@ -49,15 +49,18 @@ class _ContextIterator:
     def __next__(self) -> Any:
         try:
             return self.kept.step(next, self.flow)
+        except StopIteration:
+            self.close()
+            raise
         except BaseException as error:
-            self.kept.end(None if isinstance(error, StopIteration) else error)
+            self.kept.end(error)
             raise
 
     def close(self) -> None:
         """Close the generator, then end the context."""
         close = getattr(self.flow, "close", None)
         try:
-            if close is not None:
+            if close is not None and self.kept.is_open:
                 self.kept.step(close)
         finally:
             self.kept.end()

@@ -8,7 +8,7 @@ the same name (pytest-flask and pytest-django have), that one is left alone; a p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,7 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
         if hasattr(plugin, name)
     }
     free = {name: fixture for name, fixture in FIXTURES.items() if name not in taken}
-    config.pluginmanager.register(SimpleNamespace(**free), "carboy-fixtures")
+    # A module: pytest keeps what it has seen in a set, so a plugin must be hashable.
+    fixtures = ModuleType("carboy-fixtures")
+    vars(fixtures).update(free)
+    config.pluginmanager.register(fixtures, "carboy-fixtures")
 
 
 def _client(app: Any, pytestconfig: pytest.Config) -> Any:

@@ -1,0 +1,4 @@
+"""`flask.blueprints`."""
+
+from ...core.blueprint import Blueprint as Blueprint
+from ...core.blueprint import BlueprintSetupState as BlueprintSetupState
