@@ -4,6 +4,7 @@ import pytest
 import werkzeug.serving
 
 from carboy import Carboy
+from carboy.cli import flask_commands
 
 
 def test_app_run_serves_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +33,17 @@ def test_a_command_that_imports_a_module_with_app_run_starts_no_server(
     Carboy("shop").run()
 
     assert "__main__" in capsys.readouterr().out
+
+
+def test_the_banner_can_be_silenced_where_flask_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Replacing `flask.cli.show_server_banner` is a habit of many programs."""
+    monkeypatch.setattr(werkzeug.serving, "run_simple", lambda *args, **options: None)
+
+    Carboy("shop").run(load_dotenv=False)
+    assert "Serving" in capsys.readouterr().out
+
+    monkeypatch.setattr(flask_commands, "show_server_banner", lambda *args: None)
+    Carboy("shop").run(load_dotenv=False)
+    assert capsys.readouterr().out == ""

@@ -125,7 +125,7 @@ class FlaskGroup(LoadingGroup):
 
     Args:
         add_default_commands: have `run`, `shell` and `routes`.
-        create_app: makes the application; without it the group has `--app` and its like.
+        create_app: makes the application, so that `--app` need not name it.
         add_version_option: have `--version`.
         load_dotenv: read `.env` and its like.
         set_debug_flag: set the application's `debug` from the environment.

@@ -21,22 +21,6 @@ from .target import loaded, with_app_option
 
 Row = tuple[str, str, str, str]
 
-#: What a plan with these properties does at each kind of door: (it is async, it may run inline).
-_DRIVES = {
-    "wsgi": {
-        (True, False): "run on the loop of the portal's thread, which serves all async plans of the process",
-        (True, True): "run on the loop of the portal's thread, which serves all async plans of the process",
-        (False, False): "run in the server's own thread; there is no event loop",
-        (False, True): "run in the server's own thread; there is no event loop",
-    },
-    "asgi": {
-        (True, False): "awaited on the event loop; neighbouring steps that may block share one hop to a thread",
-        (True, True): "awaited on the event loop",
-        (False, False): "one hop to a worker thread for the whole way",
-        (False, True): "run on the event loop; it never blocks",
-    },
-}
-
 
 @click.command("plan", short_help="Show the whole way of one request, a step a line.")
 @click.argument("method")
@@ -87,9 +71,20 @@ def lines(app: Any, method: str, url: str, interface: str = "asgi") -> list[str]
     ctx = app.find(app.request_class(environ), on_loop)
     error = ctx.request.routing_exception
     head = _miss(error) if error is not None else f"answered by {ctx.request.endpoint}"
-    drive = _DRIVES["asgi" if on_loop else "wsgi"][ctx.plan.is_async, ctx.plan.inline]
     colour = "async" if ctx.plan.is_async else "sync"
-    return [f"{method} {url}: {head}", f"A plan in {colour} colour, {drive}.", "", *_table(_rows(app, ctx, error, interface))]
+    line = f"A plan in {colour} colour, {_driven(ctx.plan, on_loop)}."
+    return [f"{method} {url}: {head}", line, "", *_table(_rows(app, ctx, error, interface))]
+
+
+def _driven(plan: Plan, on_loop: bool) -> str:
+    """How a plan is followed behind a door, in words; the engine's table of drivers."""
+    if plan.is_async:
+        place = "awaited on the event loop" if on_loop else "run on the portal's loop, one for the process"
+        hops = any(step.blocking and not step.awaits for step in plan.steps)
+        return f"{place}; neighbouring steps that may block share one hop to a thread" if hops else place
+    if not on_loop:
+        return "run in the server's own thread; there is no event loop"
+    return "run on the event loop; it never blocks" if plan.inline else "one hop to a worker thread for the whole way"
 
 
 def _rows(app: Any, ctx: Any, error: HTTPException | None, interface: str) -> Iterator[Row]:

@@ -13,7 +13,6 @@ import click
 
 from ..core.commands import with_appcontext
 from ..core.ctx import app_var
-from ..core.cycle import shown
 
 
 class AwaitingConsole(code.InteractiveConsole):
@@ -55,7 +54,7 @@ def shell_command() -> None:
             exec(compile(file.read(), startup, "exec"), names)  # as the interpreter does with this file
     names.update(app.make_shell_context())
     _complete_from(names)
-    click.echo(f"Python {sys.version} on {sys.platform}\nApp: {app.import_name}\nInstance: {shown(app.instance_path)}")
+    click.echo(f"Python {sys.version} on {sys.platform}\nApp: {app.import_name}\nInstance: {app.instance_path}")
     console = AwaitingConsole(names)
     try:
         console.interact(banner="", exitmsg="")
