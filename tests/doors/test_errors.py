@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from carboy import Blueprint, abort, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import (
     Forbidden,
@@ -12,8 +13,6 @@ from werkzeug.exceptions import (
     TooManyRequests,
     Unauthorized,
 )
-
-from carboy import Blueprint, abort, redirect, request
 
 
 def test_handler_of_a_code_answers(app, client, coloured):

@@ -6,9 +6,8 @@ import datetime
 from io import BytesIO
 
 import pytest
-from werkzeug.http import http_date
-
 from carboy import Blueprint, Carboy, send_file, send_from_directory, url_for
+from werkzeug.http import http_date
 
 CONTENT = bytes(range(256)) * 400
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from carboy.signals import (
+from carboy import (
+    Blueprint,
+    abort,
+    after_this_request,
+    g,
     got_request_exception,
+    request,
     request_finished,
     request_started,
     request_tearing_down,
+    url_for,
 )
-
-from carboy import Blueprint, abort, after_this_request, g, request, url_for
 
 
 def test_hooks_run_in_order(app, client, coloured):

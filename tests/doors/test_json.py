@@ -8,7 +8,6 @@ import uuid
 from dataclasses import dataclass
 
 import pytest
-
 from carboy import request
 
 

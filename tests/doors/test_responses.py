@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from werkzeug.wrappers import Response as PlainResponse
-
 from carboy import Response, jsonify, make_response, redirect
+from werkzeug.wrappers import Response as PlainResponse
 
 
 @pytest.mark.parametrize(

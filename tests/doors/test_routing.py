@@ -5,9 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from werkzeug.routing import BaseConverter
-
 from carboy import Carboy, request, url_for
+from werkzeug.routing import BaseConverter
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 
 import pytest
-
 from carboy import Carboy, flash, get_flashed_messages, session
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from carboy.views import MethodView, View
-
-from carboy import request
+from carboy import MethodView, View, request
 
 
 def test_view_class_answers(app, client, coloured):

@@ -1,0 +1,1 @@
+"""Every behaviour, through every door and in both colours."""
