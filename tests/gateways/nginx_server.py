@@ -52,7 +52,6 @@ http {{
         fastcgi_param SERVER_NAME        $server_name;
 
         fastcgi_keep_conn on;
-        fastcgi_next_upstream off;
         location / {{ fastcgi_pass app; }}
         location /once/ {{ fastcgi_keep_conn off; fastcgi_pass {address}; }}
         location /stream/ {{ fastcgi_buffering off; fastcgi_pass app; }}

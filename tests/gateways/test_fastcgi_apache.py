@@ -29,6 +29,7 @@ LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule proxy_module {modules}/mod_proxy.so
 LoadModule proxy_fcgi_module {modules}/mod_proxy_fcgi.so
 StartServers 1
+KeepAliveTimeout 1
 {user}
 AllowEncodedSlashes NoDecode
 ProxyPass "/shop/" "unix:{sock}|fcgi://shop/shop/"
