@@ -91,12 +91,12 @@ LITERALS = ["a", "b", "ab", "1", "edit", "A", "é", "a b", "%2F", "a.b", "11"]
 AFFIXES = ["", "", "", "a", "-", ".", "v1", "(", "+"]
 METHODS = ["GET", "POST", "PUT", "HEAD", "OPTIONS"]
 
-# A rule's text and one way to fill it.
+# A segment's text and the ways to fill it.
 Drawn = tuple[str, list[str]]
 
 
 @st.composite
-def segments(draw: st.DrawFn, names: list[str]) -> tuple[str, list[str]]:
+def segments(draw: st.DrawFn, names: list[str]) -> Drawn:
     """Draw one segment of a rule with several ways to fill it."""
 
     def variable() -> tuple[str, list[str]]:
@@ -123,10 +123,11 @@ def segments(draw: st.DrawFn, names: list[str]) -> tuple[str, list[str]]:
 def rules(draw: st.DrawFn, kind: type[WerkzeugRule], host_matching: bool) -> tuple[WerkzeugRule, list[list[str]], list[str]]:
     """Draw a rule, the fillings of its segments and those of its domain."""
     names: list[str] = []
-    drawn = [draw(segments(names)) for _ in range(draw(st.integers(0, 3)))]
+    drawn: list[Drawn] = [draw(segments(names)) for _ in range(draw(st.integers(0, 3)))]
     text = "/" + "/".join(segment for segment, _ in drawn)
     fillings = [filling for _, filling in drawn]
-    if drawn and draw(st.booleans()):
+    slashed: bool = draw(st.booleans())
+    if drawn and slashed:
         text += "/"
         fillings.append([""])
     if draw(st.integers(0, 15)) == 0:
@@ -211,7 +212,7 @@ def werkzeug_says(
         return "redirect"
     except HTTPException as error:
         return str(error.code)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a converter's own fault, or a pattern that does not compile
         return type(error).__name__
     return rule, dict(values)
 
@@ -224,7 +225,7 @@ def typed(values: dict[str, Any]) -> list[tuple[str, type, Any]]:
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(worlds())
 def test_table_and_adapter_agree(world: tuple[WerkzeugMap, list[tuple[str, str, str, bool]]]) -> None:
-    """A hit is Werkzeug's hit with its values; a `None` is never a hit of Werkzeug's but for defaults and slashes in front."""
+    """A hit is Werkzeug's hit with its values; a `None` is never a hit of Werkzeug's but for strange slashes in front."""
     url_map, asked = world
     table = Table(url_map)
 
@@ -243,7 +244,7 @@ def test_table_and_adapter_agree(world: tuple[WerkzeugMap, list[tuple[str, str, 
         elif isinstance(theirs, str):
             event(f"none: {theirs}")
         else:
-            # Left to Werkzeug on purpose: see Table.match and Entry.values.
-            excused = bool(table.entry_for(theirs[0]).rivals) or not path.startswith("/") or path.startswith("//") or method == "get"
+            # Left to Werkzeug on purpose: see Table.match.
+            excused = not path.startswith("/") or path.startswith("//") or method == "get"
             assert excused, f"missed: {context}"
             event("excused")

@@ -7,6 +7,7 @@ same rule with the same values and without a redirect. For all that remains (404
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,10 +15,10 @@ from werkzeug.routing import Map as WerkzeugMap
 from werkzeug.routing import Rule
 from werkzeug.routing.matcher import State, StateMachineMatcher
 
-from .entry import Entry as Entry
+from .entry import Entry as Entry  # noqa: PLC0414  # the engine takes it from here
 from .entry import rivals_of
 from .map import Map
-from .matcher import PATTERN, Edge, Node, grow, walk
+from .matcher import DIGITS, TEXT, Edge, Node, grow, walk
 
 # A map that overrides one of these may match in a way of its own.
 _MATCHING_OF_A_MAP = ("bind", "bind_to_environ", "update")
@@ -65,7 +66,7 @@ class Place:
                 }
                 if hits:
                     self.paths[path] = hits
-            if node.edges and node.edges[0].kind != PATTERN and path != "/":
+            if node.edges and node.edges[0].kind in (TEXT, DIGITS) and path != "/":
                 last = Last(node, node.edges[0])
                 if last.hits:
                     self.lasts[path] = last
@@ -96,9 +97,12 @@ class Table:
         for rule in url_map.iter_rules():
             by_endpoint.setdefault(rule.endpoint, []).append(rule)
         # By identity: Werkzeug's rules compare by pattern and have no hash.
-        self._entries: dict[int, Entry] = {
-            id(rule): Entry(rule, rivals_of(rule, rules)) for rules in by_endpoint.values() for rule in rules
-        }
+        self._entries: dict[int, Entry] = {}
+        for rules in by_endpoint.values():
+            # One endpoint may have thousands of rules; comparing each with each is only for those with defaults.
+            may_redirect = any(rule.defaults for rule in rules)
+            for rule in rules:
+                self._entries[id(rule)] = Entry(rule, rivals_of(rule, rules) if may_redirect else ())
         self._pages: Node | None = None
         self._sockets: Node | None = None
         self._places: dict[str, Place] = {}
@@ -140,7 +144,7 @@ class Table:
                             return entry, {name: raw}
                         try:
                             return entry, {name: convert(raw)}
-                        except Exception:  # Werkzeug calls it again and raises it in its own place
+                        except Exception:  # noqa: BLE001  # Werkzeug calls it again and raises it in its own place
                             return None
         # A method in lower case is raised by Werkzeug; a rule for any method would take it as it is.
         if not method.isupper():
@@ -149,11 +153,14 @@ class Table:
         # NOTE: the adapter strips slashes from the front of a path; that and a path without one is left to it.
         if len(parts) < 2 or parts[0] or (not parts[1] and len(parts) > 2):
             return None
-        if place is not None and place.start is not None:
-            way = walk(place.start, parts, 1, (), method)
-        else:
-            top = self._sockets if websocket else self._pages
-            way = None if top is None else walk(top, [domain, *parts], 0, (), method)
+        try:
+            if place is not None and place.start is not None:
+                way = walk(place.start, parts, 1, (), method)
+            else:
+                top = self._sockets if websocket else self._pages
+                way = None if top is None else walk(top, [domain, *parts], 0, (), method)
+        except re.error:  # Werkzeug compiles it again and raises it in its own place
+            return None
         if not way:
             return None
         entry, raws = way
