@@ -214,6 +214,17 @@ def test_depth_within_the_standard_librarys_reach_is_written():
     assert json.dumps(value) == stdlib.dumps(value)
 
 
+@pytest.mark.parametrize("size", [1, 10, 100, 1_000, 10_000])
+@pytest.mark.parametrize("name", ["Joe", "J\xf6rg", "\u0418\u0432\u0430\u043d", "J\x7f", '\\"', "\U0001f600"])
+@pytest.mark.parametrize("last", [None, 1e-300, datetime.date(2020, 1, 2)])
+def test_size_makes_no_difference(size, name, last):
+    """Short and long, plain to the end or not: whichever way is taken, the text is the same."""
+    value = {"rows": [{"name": name, "id": n, name: [True, 0.5]} for n in range(size)], "z": last}
+
+    assert json.encode(value) == written(value, sort_keys=True, separators=(",", ":")).encode()
+    assert json.dumps(value, ensure_ascii=False) == written(value, sort_keys=True, ensure_ascii=False)
+
+
 def test_an_int_beyond_the_limit_on_digits_is_a_value_error():
     """Python's own limit on the length of printed ints holds."""
     with pytest.raises(ValueError, match="digits"):

@@ -180,7 +180,7 @@ class DefaultJSONProvider(JSONProvider):
         if self.compact is False or (self.compact is None and self._app.debug):
             return (self.dumps(obj, indent=2) + "\n").encode()
         if _is(self.dumps, DefaultJSONProvider.dumps):
-            # PERF: past the text, 0.3 µs.
+            # PERF: past the text; 0.6 µs for 1.0.
             return (
                 wire.encode(obj, default=self.default, sort_keys=self.sort_keys, ensure_ascii=self.ensure_ascii) + b"\n"
             )

@@ -467,12 +467,12 @@ def _keys(app: App) -> tuple[str | bytes, ...] | None:
 
 @lru_cache(maxsize=128)
 def _signer(keys: tuple[str | bytes, ...], salt: str | bytes) -> TimedSigner:
-    # PERF: deriving the keys takes 5 µs, opening a session 2.5.
+    # PERF: deriving a key takes 2.7 µs, as long as reading a cookie with it.
     return TimedSigner(keys, salt, digest=_sha1)
 
 
 def _vary_by_cookie(response: Response) -> None:
-    # PERF: 0.6 µs; `response.vary` takes 3, and of several Vary headers it would keep only the first.
+    # PERF: 1.0 µs; `response.vary` takes 3.9, and of several Vary headers it would keep only the first.
     values = response.headers.getlist("Vary")
     if not values:
         response.headers.add("Vary", "Cookie")
