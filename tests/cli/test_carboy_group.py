@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import Result
 
+from carboy import current_app
 from carboy.cli.carboy_group import VERBS, CarboyGroup
 
 Run = Callable[..., Result]
@@ -45,6 +46,13 @@ def test_the_applications_commands_have_a_heading_of_their_own(run: Run, shop: s
     output = run("-A", shop, "--help").output
 
     assert "Fill the shelves." in output.partition("Commands of the application:")[2]
+
+
+def test_the_help_page_leaves_no_context_behind(run: Run, shop: str) -> None:
+    """The application's context ends with the page that needed it."""
+    run("-A", shop, "--help")
+
+    assert not current_app
 
 
 @pytest.mark.parametrize("variable", ["CARBOY_APP", "FLASK_APP"])

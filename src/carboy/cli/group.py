@@ -146,6 +146,13 @@ class LoadingGroup(AppGroup):
         """All names; if the application cannot be loaded, the reason goes to stderr and the other names are given."""
         return sorted({*super().list_commands(ctx), *self.plugins(), *self.app_commands(ctx)})
 
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Listing a command looks it up, which makes the application's context active. The page is written below a
+        # context of its own, so that this one ends with it: before version 8.2 click leaves `--help`'s open.
+        settings = {**self.context_settings, "obj": ctx.obj}
+        with click.Context(self, parent=ctx.parent, info_name=ctx.info_name, **settings) as page:
+            super().format_help(page, formatter)
+
     def plugins(self) -> dict[str, importlib.metadata.EntryPoint]:
         """The commands that installed packages announce, not loaded yet."""
         if self._plugins is None:
