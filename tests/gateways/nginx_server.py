@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -98,7 +99,7 @@ class Nginx:
         self.port = free_port()
         (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, port=self.port, address=address))
 
-    def __enter__(self) -> "Nginx":
+    def __enter__(self) -> Self:
         command = [self.binary, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-e", "stderr"]
         with (self.folder / "nginx.out").open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out)

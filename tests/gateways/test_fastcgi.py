@@ -6,16 +6,20 @@ import io
 import os
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from carboy.gateways.fastcgi import FastCGIServer, environ_of
 from carboy.wire.fastcgi import HEADER, RecordType, RequestStatus, Role, decode_pairs, encode_pairs, record
 
+SRC = str(Path(sys.modules[FastCGIServer.__module__].__file__).absolute().parents[2])
 WAIT = 10.0  # seconds after which a test has failed; nothing here takes one
 
 
@@ -656,6 +660,38 @@ def test_shutdown_before_serving_is_not_lost():
 
         assert server.serve_forever() is True
         assert sock.fileno() >= 0
+
+
+WORKER = """
+import signal, socket, sys
+from carboy.gateways.fastcgi import FastCGIServer
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"hi"]
+
+server = FastCGIServer(app, socket.socket(fileno=int(sys.argv[1])))
+signal.signal(signal.SIGTERM, lambda *_: server.shutdown(5))
+sys.exit(0 if server.serve_forever() else 1)
+"""
+
+
+def test_a_worker_process_stops_on_its_signal(tmp_path):
+    """A process that inherited the socket serves, and ends by itself when its handler calls shutdown."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "s"))
+        sock.listen()
+        command = [sys.executable, "-c", WORKER, str(sock.fileno())]
+        with subprocess.Popen(command, pass_fds=[sock.fileno()], env={"PYTHONPATH": SRC}) as worker:
+            peer = Peer(str(tmp_path / "s"))
+            answer = peer.ask()
+
+            worker.terminate()
+
+            assert worker.wait(WAIT) == 0
+            assert answer == (200, b"hi")
+            assert peer.is_closed()
+            peer.close()
 
 
 def test_nothing_is_left_behind(serve, monkeypatch):

@@ -350,3 +350,39 @@ def test_a_cut_answer_is_seen_by_the_client(nginx, site, path):
         connection.getresponse().read()
 
     connection.close()
+
+
+def test_a_stopping_worker_loses_no_request(tmp_path):
+    """While workers on one TCP socket replace each other, every request on kept connections is answered."""
+    codes, is_over = Counter(), threading.Event()
+
+    def ask(method):
+        connection = nginx.connect()
+        while not is_over.is_set():
+            connection.request(method, "/sized", body=b"x" if method == "POST" else None)
+            response = connection.getresponse()
+            response.read()
+            codes[response.status] += 1
+        connection.close()
+
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=128) as sock,
+        ThreadPoolExecutor(8) as pool,
+        Nginx(tmp_path, f"127.0.0.1:{sock.getsockname()[1]}") as nginx,
+    ):
+        worker = FastCGIServer(Site(), sock, threads=4)
+        results = [pool.submit(worker.serve_forever)]
+        clients = [pool.submit(ask, method) for method in ("GET", "POST", "GET", "POST")]
+        for _ in range(3):
+            time.sleep(0.2)
+            old, worker = worker, FastCGIServer(Site(), sock, threads=4)
+            results.append(pool.submit(worker.serve_forever))
+            old.shutdown(WAIT)
+            assert results[-2].result(WAIT) is True
+        is_over.set()
+        for client in clients:
+            client.result(WAIT)
+        worker.shutdown(WAIT)
+        assert results[-1].result(WAIT) is True
+
+    assert set(codes) == {200}
