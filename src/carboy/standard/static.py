@@ -45,7 +45,9 @@ _SIBLINGS_BELIEVED = 1.0
 _ATTR_CHAR = "!#$&+-.^_`|~"
 
 # What a 304 does not repeat (RFC 9110 §15.4.5): the client has it.
-_OF_THE_CONTENT = frozenset({"content-type", "content-length", "content-encoding", "content-disposition", "accept-ranges"})
+_OF_THE_CONTENT = frozenset(
+    {"content-type", "content-length", "content-encoding", "content-disposition", "accept-ranges", "last-modified"}
+)
 
 
 class StaticOwner(Protocol):

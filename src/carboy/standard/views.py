@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, cast
 from werkzeug.wrappers import Request as WerkzeugRequest
 
 from ..core.ctx import app_var, request_var
+from ..core.request import Request
 from ..extend import Fitting
 from ..pipeline.drive import drive
 from ..pipeline.offload import offload
@@ -198,9 +199,9 @@ class Handler(MethodView):
     # and `__init__` of a subclass need not call this one's.
 
     @property
-    def request(self) -> Any:  # the app's own request_class
+    def request(self) -> Request:
         """The current request."""
-        return request_var.get().request
+        return cast(Request, request_var.get().request)
 
     @property
     def app(self) -> Any:  # the user's own subclass of the app
