@@ -41,7 +41,7 @@ def kept_secret(path: Path) -> str:
     wins and the others read what it wrote.
     """
     if not path.exists():
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_hex(32))
         try:

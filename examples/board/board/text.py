@@ -30,10 +30,9 @@ def prose(text: str) -> Markup:
 
 def ago(time: str) -> Markup:
     """Show how long ago this was; the exact time is in the element, for machines and for a long look."""
-    moment = datetime.fromisoformat(time)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        time, f"{moment:%-d %B %Y, %H:%M} UTC", how_long_ago(moment, datetime.now(UTC))
-    )
+    moment = datetime.fromisoformat(time)  # so it is a time, and needs no escaping
+    shown = how_long_ago(moment, datetime.now(UTC))
+    return Markup(f'<time datetime="{time}" title="{moment:%-d %B %Y, %H:%M} UTC">{shown}</time>')
 
 
 def how_long_ago(then: datetime, now: datetime) -> str:
@@ -58,7 +57,7 @@ def how_long_ago(then: datetime, now: datetime) -> str:
 
 def day(time: str) -> Markup:
     """Show a date: 14 March 2026."""
-    return Markup('<time datetime="{}">{}</time>').format(time, f"{datetime.fromisoformat(time):%-d %B %Y}")
+    return Markup(f'<time datetime="{time}">{datetime.fromisoformat(time):%-d %B %Y}</time>')
 
 
 def found(snippet: str) -> Markup:
