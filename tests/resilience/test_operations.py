@@ -222,6 +222,31 @@ def test_ctl_command_shows_the_workers(run):
     assert whole["size"] == 2
 
 
+def test_configuration_of_the_application_counts(run, folder):
+    """`SERVER_*` keys of a Carboy application set what nobody nearer has given; the command line outranks them."""
+    path = folder / "both.py"
+    path.write_text(path.read_text() + "\napp.config.update(SERVER_WORKERS=3, SERVER_PORT=1, SERVER_PID_FILE='server.pid')\n")
+
+    served = run(ready=None, target="both:app")
+    served.wait_ready(3)
+
+    assert served.get().startswith("one")
+    assert int((folder / "server.pid").read_text()) == served.pid
+
+
+def test_interrupt_while_loading_is_quiet(run, folder, wait_until):
+    """Ctrl-C before anything is served: gone at once, without a traceback."""
+    (folder / "app.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(30)\n")
+    served = run(ready=None)
+    wait_until(lambda: "loading" in served.text(), 15)
+
+    served.signal(signal.SIGINT)
+    served.wait(5)
+
+    assert served.process.returncode == 130
+    assert "Traceback" not in served.text()
+
+
 def test_first_worker_that_fails_ends_the_server(run, folder):
     """An application that cannot be loaded is said at once, once, and the exit code is 1."""
     (folder / "app.py").write_text("app = 1 / 0\n")

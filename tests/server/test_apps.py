@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from carboy.server.apps import is_asgi, load
+from carboy.server.apps import is_asgi, load, must_fit
 from carboy.server.errors import WorkerFailed
 
 
@@ -35,24 +35,27 @@ def test_plain_asgi_callable_is_served(module, spelling):
     """By name or by its usual name, as a module or a file."""
     target = spelling.format(module(ASGI))
 
-    assert load(target, "asgi").name == target
+    served = load(target)
+
+    must_fit(served, "asgi")
+    assert served.name == target
 
 
 def test_wrong_door_is_named_with_the_right_one(module):
     """The error says which --interface fits."""
     with pytest.raises(WorkerFailed, match="WSGI callable; serve it with --interface wsgi"):
-        load(module(WSGI) + ":app", "asgi")
+        must_fit(load(module(WSGI) + ":app"), "asgi")
     with pytest.raises(WorkerFailed, match="ASGI callable; serve it with --interface asgi"):
-        load(module(ASGI) + ":app", "wsgi")
+        must_fit(load(module(ASGI) + ":app"), "wsgi")
     with pytest.raises(WorkerFailed, match="no __rsgi__; serve it with --interface wsgi"):
-        load(module(WSGI) + ":app", "rsgi")
+        must_fit(load(module(WSGI) + ":app"), "rsgi")
 
 
 @pytest.mark.parametrize("line", ["raise SystemExit(3)", "raise KeyboardInterrupt", "1 / 0", "import no_such_thing", "def (:"])
 def test_whatever_a_module_does_is_a_broken_release(module, line):
     """No way of failing gets past the worker's report."""
     with pytest.raises(WorkerFailed) as caught:
-        load(module(f"{line}\n") + ":app", "asgi")
+        load(module(f"{line}\n") + ":app")
 
     assert "served_" in str(caught.value)
 
@@ -60,7 +63,7 @@ def test_whatever_a_module_does_is_a_broken_release(module, line):
 def test_traceback_begins_in_the_application(module):
     """The loader's own frames are of no interest to an operator."""
     with pytest.raises(WorkerFailed) as caught:
-        load(module("def f():\n    raise ValueError('here')\nf()\n"), "asgi")
+        load(module("def f():\n    raise ValueError('here')\nf()\n"))
 
     assert "importlib" not in str(caught.value)
     assert "ValueError: here" in str(caught.value)
@@ -70,7 +73,7 @@ def test_traceback_begins_in_the_application(module):
 def test_missing_module_is_explained():
     """The finder's own words reach the operator."""
     with pytest.raises(WorkerFailed, match="no_such_module_at_all"):
-        load("no_such_module_at_all:app", "asgi")
+        load("no_such_module_at_all:app")
 
 
 def test_colours_of_callables():

@@ -44,7 +44,7 @@ def test_every_field_has_flag_variable_key_and_help():
         assert 0 < len(each.help) <= 70, each.name
         assert each.help.endswith("."), each.name
         assert each.group in Options.groups()
-    assert len(Options.fields()) == len(dataclasses.fields(Options))
+    assert len(Options.fields()) == len(dataclasses.fields(Options)) - 1  # `given` is none
 
 
 def test_defaults_fit_their_own_rules():
@@ -136,6 +136,22 @@ def test_options_travel_as_json():
     options = Options(port=9, unix="/a b", jitter=0.25, max_memory=7)
 
     assert Options.from_json(options.to_json()) == options
+
+
+def test_configuration_completes_what_nobody_gave():
+    """After the application is loaded its `SERVER_*` keys count, but never over the command line or the environment."""
+    asked = Options.load({"port": "1"}, {"CARBOY_WORKERS": "2"}, {})
+
+    options = asked.completed({"SERVER_PORT": 9, "SERVER_WORKERS": "9", "SERVER_MAX_AGE": "1h", "SERVER_NAME": "example.org"})
+
+    assert (options.port, options.workers, options.max_age) == (1, 2, 3600)
+    with pytest.raises(OptionError, match="SERVER_DRAIN is 'x'"):
+        asked.completed({"SERVER_DRAIN": "x"})
+
+
+def test_value_given_in_code_is_kept():
+    """`Options(port=9)` is as good as `--port 9`."""
+    assert Options(port=9).completed({"SERVER_PORT": 1}).port == 9
 
 
 def test_switch_has_a_negation():

@@ -34,15 +34,14 @@ class Served:
         return hasattr(self.app, "asgi_app") and hasattr(self.app, "wsgi_app")
 
 
-def load(target: str | None, interface: str) -> Served:
+def load(target: str | None) -> Served:
     """Find the application and make it ready to be served.
 
     Args:
         target: as in `carboy run TARGET`; None looks for wsgi.py, then app.py.
-        interface: the door it will be served through.
 
     Raises:
-        WorkerFailed: it cannot be found, imported or frozen, or does not fit the door. The text is for the operator.
+        WorkerFailed: it cannot be found, imported or frozen. The text is for the operator.
     """
     try:
         app = _find(target)
@@ -58,9 +57,7 @@ def load(target: str | None, interface: str) -> Served:
     except BaseException as error:
         # A stranger's module may end in anything, SystemExit and KeyboardInterrupt among it; all of it is a broken release.
         raise WorkerFailed(f"loading {target or 'the application'} failed:\n{_traceback(error)}") from error
-    served = describe(app, target)
-    _must_fit(served, interface)
-    return served
+    return describe(app, target)
 
 
 def _find(target: str | None) -> Any:
@@ -90,6 +87,19 @@ def _plain_callable(target: str | None) -> Any:
     return None
 
 
+def server_config(served: Served) -> dict[str, object]:
+    """What the application's configuration says of the server: its `SERVER_*` keys, as JSON can carry them."""
+    config = getattr(served.app, "config", None)
+    if not isinstance(config, dict):
+        return {}
+    plain = (str, int, float, bool)
+    return {
+        key: value if isinstance(value, plain) else str(value)
+        for key, value in config.items()
+        if isinstance(key, str) and key.startswith("SERVER_") and value is not None
+    }
+
+
 def describe(app: Any, target: str | None) -> Served:
     """Count what can be counted; a stranger's application tells nothing."""
     name = str(getattr(app, "name", None) or target or "application")
@@ -115,7 +125,12 @@ def is_asgi(app: Any) -> bool:
     return sum(1 for each in parameters if each.default is each.empty and each.kind < each.VAR_POSITIONAL) == 3
 
 
-def _must_fit(served: Served, interface: str) -> None:
+def must_fit(served: Served, interface: str) -> None:
+    """Refuse an application that does not speak the door's protocol.
+
+    Raises:
+        WorkerFailed: the text says which door fits.
+    """
     app = served.app
     if served.is_carboy:
         return

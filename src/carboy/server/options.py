@@ -265,6 +265,9 @@ class Options:
         "info", "choice", PROCESS, "Least level of the server's own log.", choices=("debug", "info", "warning", "error")
     )
 
+    #: Names of the options that the command line or the environment gave; no option itself.
+    given: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
     @classmethod
     def fields(cls) -> tuple[Field, ...]:
         """All options in the order of the help page."""
@@ -298,7 +301,27 @@ class Options:
         values: dict[str, Any] = {}
         for each, origin, raw in _given(cli_values or {}, environ or {}, config or {}):
             values[each.name] = each.parse(raw, origin)
-        options = cls(**values)
+        options = cls(**values, given=tuple(values))
+        options.check()
+        return options
+
+    def completed(self, config: Mapping[str, object]) -> Options:
+        """Take from the application's configuration what nobody nearer has given.
+
+        Args:
+            config: only its `SERVER_*` keys that name an option are read.
+
+        Raises:
+            OptionError: a value does not fit.
+        """
+        found = {
+            each.name: each.parse(config[each.config_key], each.config_key)
+            for each in _FIELDS
+            if each.name not in self.given
+            and getattr(self, each.name) == each.default
+            and config.get(each.config_key) is not None
+        }
+        options = dataclasses.replace(self, **found, given=(*self.given, *found))
         options.check()
         return options
 
@@ -331,7 +354,8 @@ class Options:
     @classmethod
     def from_json(cls, text: str) -> Options:
         """The inverse of `to_json`."""
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        return cls(**{**values, "given": tuple(values["given"])})
 
 
 def _given(
@@ -347,5 +371,5 @@ def _given(
 
 
 _FIELDS: tuple[Field, ...] = tuple(
-    Field(name=each.name, default=each.default, **each.metadata) for each in dataclasses.fields(Options)
+    Field(name=each.name, default=each.default, **each.metadata) for each in dataclasses.fields(Options) if each.metadata
 )

@@ -71,6 +71,11 @@ class Worker:
         self.state = state
 
     @property
+    def is_present(self) -> bool:
+        """It serves, or is about to."""
+        return self.state in {State.STARTING, State.READY}
+
+    @property
     def is_serving(self) -> bool:
         return self.state is State.READY
 

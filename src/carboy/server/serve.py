@@ -10,13 +10,17 @@ import sys
 from .control import ControlServer
 from .errors import BindError, ServerError
 from .listen import open_listener
-from .machine import processors, raise_descriptor_limit
+from .machine import raise_descriptor_limit
 from .options import Options
 from .pidfile import pid_file
+from .spawn import Spawner, wait_loaded
 from .supervisor import Supervisor
 from .systemd import activated_sockets
 
 log = logging.getLogger("carboy.server")
+
+#: Options that say where to listen.
+PLACE = ("host", "port", "unix", "unix_mode", "fd", "fastcgi", "backlog")
 
 
 def serve(target: str | None = None, options: Options | None = None) -> int:
@@ -24,10 +28,12 @@ def serve(target: str | None = None, options: Options | None = None) -> int:
 
     Args:
         target: as in `carboy run TARGET`: `pkg:app`, `pkg:factory("x")`, a file; None looks for wsgi.py, then app.py.
-        options: how; all defaults if not given.
+        options: how; all defaults if not given. What is neither given there nor differs from its default may be set
+            by the application's configuration (`SERVER_*`).
 
     Returns:
-        The exit code: 0 after an orderly stop, 1 if the server could not start (the reason is printed).
+        The exit code: 0 after an orderly stop, 1 if the server could not start (the reason is printed), 130 if it was
+        interrupted before.
 
     Example:
         >>> serve("shop:app", Options(port=9000, workers=2))  # doctest: +SKIP
@@ -39,16 +45,41 @@ def serve(target: str | None = None, options: Options | None = None) -> int:
         options.check()
         raise_descriptor_limit()
         with contextlib.ExitStack() as held:
-            listener = open_listener(options, activated_sockets(os.environ))
-            held.callback(listener.close)
-            held.enter_context(pid_file(options.pid_file))
-            control = open_control(options)
-            if control is not None:
-                held.callback(control.close)
-            return Supervisor(target, options, options.workers or processors(), listener, control).run()
+            return _serve(target, options, held)
     except ServerError as error:
         print(f"carboy: {error}", file=sys.stderr, flush=True)
         return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _serve(target: str | None, asked: Options, held: contextlib.ExitStack) -> int:
+    activated = activated_sockets(os.environ)
+    # Before the application is loaded: a port that is taken is said at once, and clients can queue already.
+    listener = open_listener(asked, activated)
+    early = held.enter_context(contextlib.ExitStack())
+    early.callback(listener.close)
+    spawner = Spawner(target)
+    try:
+        first = spawner.spawn()
+    except OSError as error:
+        raise ServerError(f"no process can be started: {error.strerror}") from error
+    try:
+        options = asked.completed(wait_loaded(first, asked.start_timeout)["config"])
+        configure_log(options)
+        if any(getattr(options, name) != getattr(asked, name) for name in PLACE) and not listener.borrowed:
+            early.close()
+            listener = open_listener(options, [])
+            held.callback(listener.close)
+        held.enter_context(pid_file(options.pid_file))
+        control = open_control(options)
+        if control is not None:
+            held.callback(control.close)
+        supervisor = Supervisor(spawner, options, listener, control, first)
+    except BaseException:
+        first.end()
+        raise
+    return supervisor.run()
 
 
 def open_control(options: Options) -> ControlServer | None:

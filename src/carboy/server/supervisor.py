@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import errno
 import logging
 import os
 import random
@@ -20,16 +19,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 from . import banner
-from .channel import Lines, Message, Sender
+from .channel import Message
 from .control import ControlServer
 from .listen import Listener
-from .machine import resident_memory
+from .machine import processors, resident_memory
 from .options import Options
 from .roster import HEALTHY_AFTER, BackOff, Renewal, State, Worker, limits_of
+from .spawn import Link, Spawner, not_ready
 from .systemd import Notifier
 
 log = logging.getLogger("carboy.server")
@@ -48,31 +47,27 @@ RESERVE = 12
 INTERRUPT_LIMIT, INTERRUPT_DRAIN = 5.0, 0.05
 
 
-class Link:
-    """A worker's process and channel."""
-
-    __slots__ = ("channel", "lines", "process", "send", "worker")
-
-    def __init__(self, worker: Worker, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
-        self.worker = worker
-        self.process = process
-        self.channel = channel
-        self.lines = Lines()
-        self.send = Sender(channel).send
-
-
 class Supervisor:
-    """Runs the workers of one application on one socket."""
+    """Runs the workers of one application on one socket.
 
-    def __init__(self, target: str | None, options: Options, size: int, listener: Listener, control: ControlServer | None) -> None:
-        self.target = target
+    Args:
+        spawner: starts processes.
+        options: complete.
+        listener: what they serve.
+        control: where orders come from; None for nowhere.
+        first: a worker that has loaded the application already.
+    """
+
+    def __init__(self, spawner: Spawner, options: Options, listener: Listener, control: ControlServer | None, first: Link) -> None:
+        self.spawner = spawner
         self.options = options
-        self.size = size
+        self.size = options.workers or processors()
+        self.first: Link | None = first
         self.listener = listener
         self.control = control
         self.notifier = Notifier(os.environ)
         self.chance = random.Random()
-        self.links: dict[int, Link] = {}  # by pid
+        self.workers: dict[Link, Worker] = {}
         self.backoffs: collections.defaultdict[int, BackOff] = collections.defaultdict(BackOff)
         self.release = 1
         self.renewal: Renewal | None = None
@@ -90,69 +85,38 @@ class Supervisor:
         #: Given away for a moment when no descriptor is left for starting a worker.
         self.reserve = [os.open(os.devnull, os.O_RDONLY) for _ in range(RESERVE)]
         self.selector = selectors.DefaultSelector()
-        self.where = Whereabouts()
         self.interrupts = 0
 
     # ── the workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def workers(self) -> list[Worker]:
-        return [link.worker for link in self.links.values()]
-
-    def in_slot(self, slot: int) -> list[Worker]:
-        return [each for each in self.workers if each.slot == slot]
+    def link_of(self, worker: Worker) -> Link:
+        return next(link for link, each in self.workers.items() if each is worker)
 
     def start_worker(self, slot: int, replaces: Worker | None = None) -> Worker | None:
         """Spawn a process for a slot; None if the machine refuses (the slot's back-off then decides)."""
         now = time.monotonic()
+        is_loaded = self.first is not None
         while self.reserve:
             os.close(self.reserve.pop())
         try:
-            link = self.spawn(slot, now)
+            link, self.first = self.first or self.spawner.spawn(), None
         except OSError as error:
             pause = self.backoffs[slot].died(now, None)
             log.error("cannot start a worker: %s; next try in %.1f s", error.strerror, pause)
             return None
         finally:
             self.refill_reserve()
-        worker = link.worker
+        requests, age, memory = limits_of(self.options, self.chance)
+        worker = Worker(slot, link.pid, self.release, now, requests, age, memory, last_beat=now)
         worker.deadline = now + self.options.start_timeout
         if replaces is not None:
             worker.replaces = replaces
             replaces.successor = worker
-        self.links[worker.pid] = link
+        self.workers[link] = worker
         self.selector.register(link.channel, selectors.EVENT_READ, link)
+        if is_loaded:
+            link.send_off(self.listener.socket, self.options)
         return worker
-
-    def spawn(self, slot: int, now: float) -> Link:
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                process = subprocess.Popen(
-                    [sys.executable, *subprocess._args_from_interpreter_flags(), "-m", "carboy.server", str(theirs.fileno())],  # type: ignore[attr-defined]  # as multiprocessing does
-                    pass_fds=(theirs.fileno(), self.listener.socket.fileno()),
-                    stdin=subprocess.DEVNULL,
-                    cwd=self.where.directory,
-                    env={**os.environ, "PYTHONPATH": self.where.python_path},
-                    # Not in our process group: the terminal's Ctrl-C is for the main process alone.
-                    process_group=0,
-                )
-            requests, age, memory = limits_of(self.options, self.chance)
-            spec = {
-                "parent": os.getpid(),
-                "path": self.where.sys_path(),
-                "python_path": os.environ.get("PYTHONPATH"),
-                "options": self.options.to_json(),
-                "listen": self.listener.socket.fileno(),
-                "target": self.target,
-            }
-        except BaseException:
-            ours.close()
-            raise
-        ours.setblocking(False)
-        link = Link(Worker(slot, process.pid, self.release, now, requests, age, memory, last_beat=now), process, ours)
-        link.send(spec)
-        return link
 
     def refill_reserve(self) -> None:
         with contextlib.suppress(OSError):
@@ -172,7 +136,7 @@ class Supervisor:
             worker.pass_to(State.LEAVING)
             worker.deadline = until
         worker.deadline = min(until, worker.deadline or until)
-        self.links[worker.pid].send({"do": "leave", "limit": limit, "drain": self.drain if drain is None else drain})
+        self.link_of(worker).send({"do": "leave", "limit": limit, "drain": self.drain if drain is None else drain})
 
     def kill(self, worker: Worker, sort: signal.Signals = signal.SIGKILL) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -192,13 +156,14 @@ class Supervisor:
             return
         try:
             for message in link.lines.feed(received):
-                self.take(link.worker, message)
+                self.take(link, message)
         except (ValueError, KeyError, TypeError) as error:
-            log.error("worker %d speaks nonsense (%s); it is killed", link.worker.pid, error)
-            self.kill(link.worker)
+            log.error("worker %d speaks nonsense (%s); it is killed", link.pid, error)
+            link.process.kill()
 
-    def take(self, worker: Worker, message: Message) -> None:
+    def take(self, link: Link, message: Message) -> None:
         now = time.monotonic()
+        worker = self.workers[link]
         match message["is"]:
             case "beat":
                 worker.last_beat = now
@@ -213,6 +178,8 @@ class Supervisor:
                 worker.accepting = message["accepting"]
                 if message.get("stack"):
                     log.error("worker %d: its event loop has been blocked for %.1f s here:\n%s", worker.pid, worker.loop_age, message["stack"].rstrip())
+            case "loaded":
+                link.send_off(self.listener.socket, self.options)
             case "ready":
                 self.became_ready(worker, message, now)
             case "failed":
@@ -237,7 +204,7 @@ class Supervisor:
         log.debug("worker %d is ready after %.2f s", worker.pid, now - worker.born)
         if self.served is None:
             self.served = message
-            banner.show(message, self.target, self.options, self.size, self.listener.url, self.control is not None)
+            banner.show(message, self.spawner.target, self.options, self.size, self.listener.url, self.control is not None)
             self.notifier.ready(f"serving {message['app']} at {self.listener.url}")
         old = worker.replaces
         if old is not None:
@@ -253,14 +220,13 @@ class Supervisor:
 
     def bury(self, link: Link) -> None:
         """A worker's process has ended, or has closed its channel and is about to."""
-        worker, process = link.worker, link.process
+        worker, process = self.workers.pop(link), link.process
         link.channel.close()
         try:
             code = process.wait(1)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-        del self.links[worker.pid]
         before, now = worker.state, time.monotonic()
         worker.pass_to(State.GONE)
         if worker.successor is not None:
@@ -328,24 +294,20 @@ class Supervisor:
 
     def reap(self) -> None:
         """See workers that ended although a child of theirs holds their channel open."""
-        for link in list(self.links.values()):
-            if link.process.poll() is not None and link.channel in self.selector.get_map():
+        for link in list(self.workers):
+            if link.process.poll() is not None and link in self.workers:
                 # What it said last is still to be read.
                 self.hear(link)
-                if link.worker.pid in self.links:
-                    if link.channel in self.selector.get_map():
-                        self.selector.unregister(link.channel)
+                if link in self.workers:
+                    self.selector.unregister(link.channel)
                     self.bury(link)
 
     def enforce_deadlines(self, now: float) -> None:
-        for worker in self.workers:
+        for worker in tuple(self.workers.values()):
             if worker.deadline is None or now < worker.deadline:
                 continue
             if worker.state is State.STARTING:
-                worker.why_failed = (
-                    f"a worker was not ready within {self.options.start_timeout:g} s; "
-                    "see what the application waits for, or give --start-timeout"
-                )
+                worker.why_failed = not_ready(self.options.start_timeout)
             elif worker.state is State.LEAVING and worker.ready_at is not None:
                 log.warning("worker %d did not leave in time; it is killed", worker.pid)
             self.kill(worker)
@@ -353,7 +315,7 @@ class Supervisor:
 
     def find_wedged(self, now: float) -> None:
         limit = self.options.wedge_timeout
-        for worker in self.workers:
+        for worker in tuple(self.workers.values()):
             if worker.state is not State.READY:
                 continue
             silent = now - worker.last_beat
@@ -371,9 +333,9 @@ class Supervisor:
 
     def recycle(self, now: float) -> None:
         """Replace one worker that has had its time; one at a time, so that strength holds."""
-        if self.renewal is not None or any(each.replaces is not None for each in self.workers):
+        if self.renewal is not None or any(each.replaces is not None for each in self.workers.values()):
             return
-        for worker in self.workers:
+        for worker in tuple(self.workers.values()):
             worker.memory = resident_memory(worker.pid) if worker.max_memory else 0
             if worker.state is State.READY and self.backoffs[worker.slot].not_before <= now:
                 why = worker.must_be_recycled(now)
@@ -385,11 +347,10 @@ class Supervisor:
 
     def keep_strength(self, now: float) -> None:
         for slot in range(self.size):
-            present = [each for each in self.in_slot(slot) if each.state in {State.STARTING, State.READY}]
-            if not present and now >= self.backoffs[slot].not_before:
+            if not any(each.slot == slot and each.is_present for each in self.workers.values()) and now >= self.backoffs[slot].not_before:
                 self.start_worker(slot)
-        for worker in self.workers:
-            if worker.slot >= self.size and worker.state in {State.STARTING, State.READY}:
+        for worker in tuple(self.workers.values()):
+            if worker.slot >= self.size and worker.is_present:
                 self.dismiss(worker)
 
     # ── reload ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -409,11 +370,11 @@ class Supervisor:
     def begin_renewal(self) -> None:
         self.reload_wanted = False
         self.release += 1
-        old = sorted((each for each in self.workers if each.state is State.READY), key=lambda each: each.slot)
+        old = sorted((each for each in self.workers.values() if each.state is State.READY), key=lambda each: each.slot)
         log.info("reload: release %d is tried in a new worker", self.release)
         self.notifier.reloading()
         self.renewal = Renewal(self.release, old)
-        for worker in self.workers:
+        for worker in tuple(self.workers.values()):
             if worker.state is State.STARTING:
                 self.dismiss(worker)
 
@@ -422,9 +383,9 @@ class Supervisor:
         if renewal is None:
             return
         renewal.waiting = [each for each in renewal.waiting if each.state is State.READY and each.slot < self.size]
-        on_the_way = [each for each in self.workers if each.replaces is not None]
+        on_the_way = [each for each in self.workers.values() if each.replaces is not None]
         if not renewal.waiting:
-            if not on_the_way and (renewal.proven or any(each.release == renewal.release and each.is_serving for each in self.workers)):
+            if not on_the_way and (renewal.proven or any(each.release == renewal.release and each.is_serving for each in self.workers.values())):
                 self.end_renewal(True, f"{renewal.done} worker{'s' if renewal.done != 1 else ''} renewed, release {renewal.release} serves")
             return
         at_once = max(1, self.size // RENEWED_AT_ONCE) if renewal.proven else 1
@@ -471,14 +432,14 @@ class Supervisor:
         left = max(0.0, self.stop_deadline - time.monotonic())
         # The workers end a little before us, and are killed a little before the limit.
         inner = max(0.0, left - min(2 * GRACE, left / 4))
-        for worker in self.workers:
+        for worker in tuple(self.workers.values()):
             if worker.state is State.STARTING and worker.replaces is None and left > 0:
                 self.kill(worker)
             self.dismiss(worker, inner, self.drain)
 
     def wait_for_queue(self, patience: float) -> None:
         """Let the workers take what already waits in the kernel's queue, before they are told to take no more."""
-        if self.listener.borrowed or not any(each.is_serving for each in self.workers):
+        if self.listener.borrowed or not any(each.is_serving for each in self.workers.values()):
             return
         until = time.monotonic() + patience
         if self.listener.is_unix:
@@ -495,7 +456,7 @@ class Supervisor:
         now = time.monotonic()
         return {
             "pid": os.getpid(),
-            "app": self.served["app"] if self.served else self.target,
+            "app": self.served["app"] if self.served else self.spawner.target,
             "url": self.listener.url,
             "interface": "fastcgi" if self.options.fastcgi else self.options.interface,
             "uptime": round(now - self.started, 1),
@@ -521,7 +482,7 @@ class Supervisor:
                     "accepting": each.accepting,
                     "last_beat": round(now - each.last_beat, 2),
                 }
-                for each in sorted(self.workers, key=lambda each: (each.slot, each.born))
+                for each in sorted(self.workers.values(), key=lambda each: (each.slot, each.born))
             ],
         }
 
@@ -556,16 +517,15 @@ class Supervisor:
         old_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
             self.keep_strength(time.monotonic())
-            while self.stopping is None or self.links:
+            while self.stopping is None or self.workers:
                 self.turn(reader)
             return self.exit_code
         finally:
             signal.set_wakeup_fd(old_fd)
             for each, handler in before.items():
                 signal.signal(each, handler)
-            for link in list(self.links.values()):
-                link.process.kill()
-                link.process.wait()
+            for link in self.workers:
+                link.end()
             reader.close()
             writer.close()
             self.selector.close()
@@ -597,7 +557,7 @@ class Supervisor:
                 else:
                     self.stop(0.0, 0.0)
             case signal.SIGHUP:
-                if self.where.lost_terminal():
+                if self.spawner.where.lost_terminal():
                     self.stop(self.options.stop_timeout, self.options.drain)
                 else:
                     self.reload()
@@ -616,48 +576,3 @@ def ending(code: int) -> str:
     with contextlib.suppress(ValueError):
         return signal.Signals(-code).name
     return f"signal {-code}"
-
-
-class Whereabouts:
-    """Where the server was started: the directory by its logical name, and the import path.
-
-    Releases are often switched by a symbolic link (`current -> releases/42`). A process stays in the directory it was
-    started in; workers of the next release must start where the link leads *then*.
-    """
-
-    def __init__(self) -> None:
-        physical = os.getcwd()
-        logical = os.environ.get("PWD", "")
-        same = False
-        with contextlib.suppress(OSError):
-            same = bool(logical) and os.path.samefile(logical, physical)
-        self.physical = physical
-        self.directory = logical if same else physical
-        self.had_terminal = _terminal() is True
-        self.python_path = os.pathsep.join(self.sys_path())
-
-    def sys_path(self) -> list[str]:
-        """The import path for a worker: ours, with the start directory by its logical name."""
-        found: list[str] = []
-        for entry in sys.path:
-            logical = entry
-            if entry == "" or entry == self.physical:
-                logical = self.directory
-            elif entry.startswith(self.physical + os.sep):
-                logical = str(Path(self.directory) / Path(entry).relative_to(self.physical))
-            if logical not in found:
-                found.append(logical)
-        return found
-
-    def lost_terminal(self) -> bool:
-        """True if SIGHUP came because the terminal was closed, not because somebody asked for a reload."""
-        return self.had_terminal and _terminal() is False
-
-
-def _terminal() -> bool | None:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError as error:
-        return False if error.errno in {errno.ENXIO, errno.EIO, errno.ENOENT} else None
-    return True
-

@@ -399,6 +399,36 @@ async def prove(app: ASGIApp, path: str) -> None:
         raise WorkerFailed(f"--ready-path {path} answered {status[0] if status else 'nothing'}")
 
 
+def receive_socket(channel: socket.socket) -> tuple[socket.socket, str] | None:
+    """Wait for the listening socket and the options; None if the main process has gone."""
+    carried, fds, _, _ = socket.recv_fds(channel, 1, 1)
+    if not carried or not fds:
+        return None
+    order = receive_one(channel)
+    if order is None or order.get("do") != "serve":
+        return None
+    listening = socket.socket(fileno=fds[0])
+    os.set_inheritable(listening.fileno(), False)
+    return listening, order["options"]
+
+
+def serve(served: apps.Served, listening: socket.socket, options: Options, channel: socket.socket) -> None:
+    """Serve until told to leave.
+
+    Raises:
+        ServerError: the application does not fit the door, or its start-up failed.
+    """
+    apps.must_fit(served, "wsgi" if options.fastcgi else options.interface)
+    logging.getLogger("_granian").setLevel(logging.ERROR if options.log_level == "error" else logging.WARNING)
+    log.setLevel(options.log_level.upper())
+    if options.threads:
+        offload.pool.size = options.threads
+    gate, tally = Gate(listening), Tally()
+    pulse = Pulse(channel, gate, tally, options)
+    pulse.start()
+    Worker(served, options, gate, tally, pulse).run()
+
+
 def main(argv: list[str]) -> int:
     """Entry of a worker process: `python -m carboy.server CHANNEL_FD`."""
     faulthandler.enable()
@@ -414,21 +444,14 @@ def main(argv: list[str]) -> int:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = spec["python_path"]
-    options = Options.from_json(spec["options"])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("_granian").setLevel(logging.ERROR if options.log_level == "error" else logging.WARNING)
-    log.setLevel(options.log_level.upper())
-    listening = socket.socket(fileno=int(spec["listen"]))
-    os.set_inheritable(listening.fileno(), False)
-    gate = Gate(listening)
-    tally = Tally()
-    pulse = Pulse(channel, gate, tally, options)
-    if options.threads:
-        offload.pool.size = options.threads
     try:
-        served = apps.load(spec["target"], "wsgi" if options.fastcgi else options.interface)
-        pulse.start()
-        Worker(served, options, gate, tally, pulse).run()
+        served = apps.load(spec["target"])
+        channel.sendall(pack({"is": "loaded", "config": apps.server_config(served)}))
+        received = receive_socket(channel)
+        if received is None:
+            return 0
+        serve(served, received[0], Options.from_json(received[1]), channel)
     except ServerError as error:
         channel.sendall(pack({"is": "failed", "why": str(error)}))
         _exit_now(FAILED)

@@ -1,0 +1,172 @@
+"""Starting a worker process: a fresh interpreter, a channel to it, and the application it is to load.
+
+The conversation begins here, for every worker: main process -> what to load; worker -> `loaded` (or `failed`), with
+what the application's configuration says of the server; main process -> the listening socket and the options.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .channel import Lines, Message, Sender
+from .errors import WorkerFailed
+from .options import Options
+
+
+class Link:
+    """A worker's process and the channel to it."""
+
+    __slots__ = ("channel", "lines", "process", "send")
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        self.process = process
+        self.channel = channel
+        self.lines = Lines()
+        self.send = Sender(channel).send
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def send_off(self, listening: socket.socket, options: Options) -> None:
+        """Give a worker that has loaded its application the socket and the options."""
+        # A worker that died meanwhile will be seen; the one byte only carries the descriptor.
+        with contextlib.suppress(OSError):
+            socket.send_fds(self.channel, [b" "], [listening.fileno()])
+            self.send({"do": "serve", "options": options.to_json()})
+
+    def end(self) -> None:
+        """Kill the process and forget it."""
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+
+class Spawner:
+    """Starts workers for one target, from the place where the server was started."""
+
+    def __init__(self, target: str | None) -> None:
+        self.target = target
+        self.where = Whereabouts()
+
+    def spawn(self) -> Link:
+        """Start a process that loads the application.
+
+        Raises:
+            OSError: the machine has no process, memory or descriptor left.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, *subprocess._args_from_interpreter_flags(), "-m", "carboy.server", str(theirs.fileno())],  # type: ignore[attr-defined]  # as multiprocessing does
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    cwd=self.where.directory,
+                    env={**os.environ, "PYTHONPATH": self.where.python_path},
+                    # Not in our process group: the terminal's Ctrl-C is for the main process alone.
+                    process_group=0,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        link = Link(process, ours)
+        link.send(
+            {
+                "parent": os.getpid(),
+                "path": self.where.sys_path(),
+                "python_path": os.environ.get("PYTHONPATH"),
+                "target": self.target,
+            }
+        )
+        return link
+
+
+def wait_loaded(link: Link, timeout: float) -> Message:
+    """Wait until a worker has loaded its application; for the very first one, when there is nothing else to do.
+
+    Args:
+        link: a worker just started.
+        timeout: seconds.
+
+    Raises:
+        WorkerFailed: it could not, or not in time. The text is for the operator.
+    """
+    until = time.monotonic() + timeout
+    with selectors.DefaultSelector() as selector:
+        selector.register(link.channel, selectors.EVENT_READ)
+        while (left := until - time.monotonic()) > 0:
+            if not selector.select(left):
+                continue
+            try:
+                received = link.channel.recv(65536)
+            except OSError:
+                received = b""
+            if not received:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    link.process.wait(1)
+                raise WorkerFailed(f"a worker ended with exit code {link.process.poll()} while it loaded the application")
+            for message in link.lines.feed(received):
+                if message["is"] == "failed":
+                    raise WorkerFailed(message["why"])
+                if message["is"] == "loaded":
+                    return message
+    raise WorkerFailed(not_ready(timeout))
+
+
+def not_ready(timeout: float) -> str:
+    """What to tell of a worker that takes too long."""
+    return f"a worker was not ready within {timeout:g} s; see what the application waits for, or give --start-timeout"
+
+
+class Whereabouts:
+    """Where the server was started: the directory by its logical name, and the import path.
+
+    Releases are often switched by a symbolic link (`current -> releases/42`). A process stays in the directory it was
+    started in; workers of the next release must start where the link leads *then*.
+    """
+
+    def __init__(self) -> None:
+        physical = os.getcwd()
+        logical = os.environ.get("PWD", "")
+        same = False
+        with contextlib.suppress(OSError):
+            same = bool(logical) and os.path.samefile(logical, physical)
+        self.physical = physical
+        self.directory = logical if same else physical
+        self.had_terminal = _terminal() is True
+        self.python_path = os.pathsep.join(self.sys_path())
+
+    def sys_path(self) -> list[str]:
+        """The import path for a worker: ours, with the start directory by its logical name."""
+        found: list[str] = []
+        for entry in sys.path:
+            logical = entry
+            if entry == "" or entry == self.physical:
+                logical = self.directory
+            elif entry.startswith(self.physical + os.sep):
+                logical = str(Path(self.directory) / Path(entry).relative_to(self.physical))
+            if logical not in found:
+                found.append(logical)
+        return found
+
+    def lost_terminal(self) -> bool:
+        """True if SIGHUP came because the terminal was closed, not because somebody asked for a reload."""
+        return self.had_terminal and _terminal() is False
+
+
+def _terminal() -> bool | None:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        return False if error.errno in {errno.ENXIO, errno.EIO, errno.ENOENT} else None
+    return True
