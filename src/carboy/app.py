@@ -41,9 +41,10 @@ class Carboy(App):
 
     # -- doors --------------------------------------------------------------------------------------
 
-    wsgi_app = wsgi.application
-    asgi_app = asgi.application
-    __rsgi__ = rsgi.application
+    # Functions of the gateways, as methods: the app is their first argument.
+    wsgi_app: Any = wsgi.application
+    asgi_app: Any = asgi.application
+    __rsgi__: Any = rsgi.application
 
     def __call__(self, *args: Any) -> Any:
         """Serve a WSGI request `(environ, start_response)` or an ASGI scope `(scope, receive, send)`."""

@@ -335,7 +335,7 @@ class App(Scaffold):
     # -- what the app is --------------------------------------------------------------------------
 
     @cached_property
-    def name(self) -> str:  # type: ignore[override]  # a plain attribute in a blueprint
+    def name(self) -> str:
         """The import name, or the file's name for `__main__`."""
         if self.import_name == "__main__":
             file: str | None = getattr(sys.modules["__main__"], "__file__", None)

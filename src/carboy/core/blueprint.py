@@ -187,9 +187,9 @@ class Blueprint(Scaffold):
             deferred(state)
 
         cli_resolved_group = options.get("cli_group", self.cli_group)
-        if self.cli.commands:  # type: ignore[attr-defined]  # an AppGroup is a click.Group
+        if self.cli.commands:
             if cli_resolved_group is None:
-                app.cli.commands.update(self.cli.commands)  # type: ignore[attr-defined]
+                app.cli.commands.update(self.cli.commands)
             elif cli_resolved_group is _sentinel:
                 self.cli.name = name
                 app.cli.add_command(self.cli)

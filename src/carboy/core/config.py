@@ -29,7 +29,7 @@ class ConfigAttribute(Generic[T]):
         if obj is None:
             return self
         value = obj.config[self.__name__]
-        return self.get_converter(value) if self.get_converter is not None else value  # type: ignore[no-any-return]
+        return self.get_converter(value) if self.get_converter is not None else value
 
     def __set__(self, obj: Any, value: Any) -> None:
         obj.config[self.__name__] = value

@@ -36,7 +36,7 @@ class Lifespan:
             raise
 
     async def enter(self, span: Span, app: Any) -> None:
-        begun = span(app) if _takes_app(span) else span()  # type: ignore[call-arg]  # spans may leave the app out
+        begun: Any = span(app) if _takes_app(span) else span()  # type: ignore[call-arg]  # spans may leave the app out
         if inspect.isasyncgen(begun):
             await begun.__anext__()
             self.opened.append(begun)
@@ -68,9 +68,10 @@ class Lifespan:
 
 
 async def _leave(flow: Any) -> None:
+    is_async = inspect.isasyncgen(flow)
     if hasattr(flow, "__aexit__"):
         await flow.__aexit__(None, None, None)
-    elif inspect.isasyncgen(flow):
+    elif is_async:
         await _leave_async(flow)
     else:
         await offload(_leave_sync, flow)
@@ -82,7 +83,7 @@ async def _leave_async(flow: AsyncGenerator[None, None]) -> None:
     except StopAsyncIteration:
         return
     await flow.aclose()
-    raise RuntimeError(f"the lifespan function {flow.ag_code.co_qualname} yields more than once")
+    raise RuntimeError(f"the lifespan function {getattr(flow, '__qualname__', flow)} yields more than once")
 
 
 def _leave_sync(flow: Generator[None, None, None]) -> None:
@@ -91,7 +92,7 @@ def _leave_sync(flow: Generator[None, None, None]) -> None:
     except StopIteration:
         return
     flow.close()
-    raise RuntimeError(f"the lifespan function {flow.gi_code.co_qualname} yields more than once")
+    raise RuntimeError(f"the lifespan function {getattr(flow, '__qualname__', flow)} yields more than once")
 
 
 def _takes_app(span: Span) -> bool:

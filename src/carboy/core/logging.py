@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, cast
 
 from werkzeug.local import LocalProxy
 
@@ -34,7 +34,7 @@ def has_level_handler(logger: logging.Logger) -> bool:
 
 
 #: Writes to `wsgi_errors_stream`, in Flask's format.
-default_handler = logging.StreamHandler(wsgi_errors_stream)  # type: ignore[arg-type]  # a proxy of a stream
+default_handler: logging.StreamHandler[Any] = logging.StreamHandler(cast(Any, wsgi_errors_stream))
 default_handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s in %(module)s: %(message)s"))
 
 

@@ -15,9 +15,9 @@ def root_path_of(import_name: str) -> str:
         RuntimeError: the module has no single place on disk (a namespace package); pass `root_path=`.
     """
     module = sys.modules.get(import_name)
-    file = getattr(module, "__file__", None)
+    file: str | None = getattr(module, "__file__", None)
     if file is not None:
-        return str(Path(file).resolve().parent) if not os.path.isabs(file) else os.path.dirname(os.path.abspath(file))
+        return os.path.dirname(os.path.abspath(file))
     try:
         spec = importlib.util.find_spec(import_name)
     except (ImportError, ValueError):
@@ -32,7 +32,7 @@ def root_path_of(import_name: str) -> str:
         return os.getcwd()
     get_filename = getattr(spec.loader, "get_filename", None)
     if get_filename is not None:
-        return os.path.dirname(os.path.abspath(get_filename(import_name)))
+        return os.path.dirname(os.path.abspath(str(get_filename(import_name))))
     __import__(import_name)
     file = getattr(sys.modules[import_name], "__file__", None)
     if file is None:
@@ -41,7 +41,7 @@ def root_path_of(import_name: str) -> str:
             " from an import hook that does not provide file name information or because it's a namespace package. In"
             " this case the root path needs to be explicitly provided."
         )
-    return os.path.dirname(os.path.abspath(file))
+    return os.path.dirname(os.path.abspath(str(file)))
 
 
 def find_package(import_name: str) -> tuple[str | None, str]:

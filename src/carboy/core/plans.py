@@ -61,6 +61,11 @@ INSIDE = Way(sync=True, ignoring=frozenset({"full_dispatch_request"}))
 FINAL = Way(sync=True)
 
 
+def _shown(step_of: Any, phase: str, function: Any, *, awaits: bool = False, blocking: bool = False) -> Step:
+    """A step that is there to be printed; the driver calls `step_of` in its own way."""
+    return Step(step_of, phase, function, awaits, blocking)
+
+
 class Plans:
     """An app's routes and their plans.
 
@@ -226,18 +231,18 @@ class Plans:
         before = list(self.before_steps(names, follows_loop))
         after = list(self.after_steps(names, follows_loop))
         bind_step = Step(bind, "bind", bind)
-        view_step = Step(view, "view", shown if shown is not None else view, awaits, blocking)
+        view_step = _shown(view, "view", shown if shown is not None else view, awaits=awaits, blocking=blocking)
         respond: Callable[[Any, Any], Any]
         rescue: Any = functools.partial(journey.rescue, invoke)
         fail: Any = functools.partial(journey.fail, invoke)
 
         if replaced("dispatch_request"):
             bind, view, awaits = _no_values, lambda: app.dispatch_request(), False
-            view_step = Step(view, "view", app.dispatch_request)
+            view_step = _shown(view, "view", app.dispatch_request)
         elif not follows_loop:
             view, awaits = app.ensure_sync(view), False
         if replaced("preprocess_request"):
-            before = [Step(lambda ctx: app.preprocess_request(), "before", app.preprocess_request, blocking=True)]
+            before = [Step(_preprocess, "before", app.preprocess_request, blocking=True)]
         if replaced("process_response"):
             after = [Step(_process_response, "after", app.process_response, blocking=True)]
         if replaced("finalize_request"):
@@ -249,7 +254,7 @@ class Plans:
         if replaced("full_dispatch_request"):
             before, after = [], []
             bind, view, awaits = _no_values, lambda: app.full_dispatch_request(), False
-            view_step = Step(view, "view", app.full_dispatch_request)
+            view_step = _shown(view, "view", app.full_dispatch_request)
             respond, rescue = _as_it_is, _raise_again
         if "full_dispatch_request" in way.ignoring:
             fail = _raise_again
@@ -264,7 +269,7 @@ class Plans:
             *before,
             bind_step,
             view_step,
-            Step(respond, "respond", respond),
+            _shown(respond, "respond", respond),
             *after,
             *teardown_steps,
         )
@@ -305,8 +310,8 @@ class Plans:
         awaits = is_async(function)
         if not follows_loop:
             called = self.app.ensure_sync(function)
-            return Step(lambda ctx: called(), "before", function, False, True)
-        return Step(lambda ctx: function(), "before", function, awaits, not awaits)
+            return Step(functools.partial(_call, called), "before", function, False, True)
+        return Step(functools.partial(_call, function), "before", function, awaits, not awaits)
 
     def after_steps(self, names: list[str], follows_loop: bool) -> Iterator[Step]:
         app = self.app
@@ -459,6 +464,15 @@ def _save_touched_session(ctx: Context) -> None:
 
 
 _save_touched_session.takes_answer = True  # type: ignore[attr-defined]  # it asks for a Response only to set a cookie
+
+
+def _call(function: Callable[[], Any], ctx: Context) -> Any:
+    return function()
+
+
+def _preprocess(ctx: Context) -> Any:
+    app: Any = ctx.app
+    return app.preprocess_request()
 
 
 def _process_response(ctx: Context) -> None:

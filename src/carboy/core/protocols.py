@@ -9,9 +9,11 @@ from typing import Any, Protocol
 class AppLike(Protocol):
     """What a context needs of its app."""
 
-    name: str
     config: Any
     app_ctx_globals_class: type[Any]
+
+    @property
+    def name(self) -> str: ...
 
     def create_url_adapter(self, request: Any) -> Any: ...
     def open_session(self, request: Any) -> Any: ...

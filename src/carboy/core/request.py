@@ -56,7 +56,8 @@ class Request(WireRequest):
         """Most bytes of a body; the config's `MAX_CONTENT_LENGTH` unless set on this request."""
         if self._max_content_length is not None:
             return self._max_content_length
-        return _setting("MAX_CONTENT_LENGTH", None)
+        limit: int | None = _setting("MAX_CONTENT_LENGTH", None)
+        return limit
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
@@ -67,18 +68,20 @@ class Request(WireRequest):
         """Most bytes of a form field that is not a file; the config's `MAX_FORM_MEMORY_SIZE` unless set here."""
         if self._max_form_memory_size is not None:
             return self._max_form_memory_size
-        return _setting("MAX_FORM_MEMORY_SIZE", 500_000)
+        limit: int | None = _setting("MAX_FORM_MEMORY_SIZE", 500_000)
+        return limit
 
     @max_form_memory_size.setter
     def max_form_memory_size(self, value: int | None) -> None:
         self._max_form_memory_size = value
 
-    @property
+    @property  # type: ignore[override]  # None: no limit
     def max_form_parts(self) -> int | None:
         """Most parts of a multipart form; the config's `MAX_FORM_PARTS` unless set here."""
         if self._max_form_parts is not None:
             return self._max_form_parts
-        return _setting("MAX_FORM_PARTS", 1_000)
+        limit: int | None = _setting("MAX_FORM_PARTS", 1_000)
+        return limit
 
     @max_form_parts.setter
     def max_form_parts(self, value: int | None) -> None:

@@ -10,7 +10,7 @@ from .request import AppJSON
 class Response(WireResponse):
     """An HTTP response."""
 
-    json_module = AppJSON
+    json_module = AppJSON  # type: ignore[assignment]  # what it uses of a module
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]  # a plain number in Werkzeug's

@@ -57,7 +57,7 @@ class Scaffold:
     ) -> None:
         #: The name of the module this belongs to.
         self.import_name = import_name
-        self.static_folder = static_folder  # type: ignore[assignment]  # the setter takes a path too
+        self.static_folder = static_folder
         self.static_url_path = static_url_path
         #: The folder of templates, relative to `root_path`.
         self.template_folder = template_folder
@@ -147,7 +147,7 @@ class Scaffold:
         """
 
 
-        value = app_var.get().app.config["SEND_FILE_MAX_AGE_DEFAULT"]  # type: ignore[attr-defined]  # a whole app
+        value = app_var.get().app.config["SEND_FILE_MAX_AGE_DEFAULT"]
         if value is None:
             return None
         if isinstance(value, timedelta):

@@ -101,10 +101,11 @@ class Services:
 
 
 def _make(app: Any, recipe: Recipe, flows: list[Generator[Any, None, None]]) -> Any:
-    made = recipe.factory(app) if inspect.signature(recipe.factory).parameters else recipe.factory()
+    made: Any = recipe.factory(app) if inspect.signature(recipe.factory).parameters else recipe.factory()
     if inspect.isgenerator(made):
-        flows.append(made)
-        return next(made)
+        flow = cast("Generator[Any, None, None]", made)
+        flows.append(flow)
+        return next(flow)
     return made
 
 

@@ -76,12 +76,12 @@ class TrackedLists(defaultdict[K, list[V]], Generic[K, V]):
         super().__setitem__(key, value if isinstance(value, TrackedList) else TrackedList(self.changed, value))
         self.changed()
 
-    def setdefault(self, key: K, default: Any = ()) -> list[V]:  # type: ignore[override]  # a list, always
+    def setdefault(self, key: K, default: Any = ()) -> list[V]:
         if key not in self:
             self[key] = list(default or ())
         return self[key]
 
-    def update(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]  # as dict's
+    def update(self, *args: Any, **kwargs: Any) -> None:
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
 

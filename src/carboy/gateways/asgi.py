@@ -63,7 +63,7 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
         except ClientGone:
             return
         if head.body is not None:
-            request.stream = head.body  # type: ignore[misc]  # a cached property of Werkzeug's; the instance's own wins
+            request.stream = head.body
     response = await run(plan, ctx) if plan.is_async else await offload(drive, run(plan, ctx))
     if type(response) is Answer:
         status, headers, body = response

@@ -31,7 +31,7 @@ class AsgiHead:
         if not found:
             return None
         if len(found) == 1:
-            return found[0].decode("latin1")
+            return str(found[0], "latin1")
         return (b"; " if wanted == b"cookie" else b", ").join(found).decode("latin1")
 
     def scheme(self) -> str:
@@ -154,7 +154,7 @@ class RsgiHead:
     def header(self, name: str) -> str | None:
         found = self.scope.headers.get_all(name)
         if not found:
-            return self.scope.authority if name == "host" else None  # type: ignore[no-any-return]  # granian's text
+            return str(self.scope.authority) if name == "host" and self.scope.authority else None
         return ("; " if name == "cookie" else ", ").join(found)
 
     def scheme(self) -> str:

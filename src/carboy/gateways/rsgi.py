@@ -51,7 +51,7 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
     elif plan.reads_body and has_body(scope):
         plan = ctx.plan = await read_body(app, plan, head, protocol)
         if head.body is not None:
-            request.stream = head.body  # type: ignore[misc]  # a cached property of Werkzeug's; the instance's own wins
+            request.stream = head.body
     response = await run(plan, ctx) if plan.is_async else await offload(drive, run(plan, ctx))
     if type(response) is Answer:
         status, headers, body = response

@@ -97,7 +97,7 @@ def leave(flow: Generator[None, None, None], error: Exception | None) -> Excepti
     except Exception as exc:
         return exc
     flow.close()
-    return RuntimeError(f"layer {flow.gi_code.co_qualname} yields more than once")
+    return RuntimeError(f"layer {getattr(flow, '__qualname__', flow)} yields more than once")
 
 
 def drive(journey: Coroutine[Any, Any, T]) -> T:

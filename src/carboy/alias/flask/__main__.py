@@ -1,5 +1,5 @@
 """`python -m flask`."""
 
-from .cli import main
+from ...cli.flask_commands import main
 
 main()
