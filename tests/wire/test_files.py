@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 from pathlib import Path
@@ -54,7 +55,8 @@ def test_close_closes_a_file_half_read(path):
     file = half.open()
     next(half)
     end = whole.open()
-    list(whole)
+    for _ in range(-(-len(CONTENT) // CHUNK_SIZE)):
+        next(whole)  # closed with its last byte, not by asking for one more
 
     half.close()
     half.close()
@@ -62,6 +64,17 @@ def test_close_closes_a_file_half_read(path):
     assert file.closed
     assert end.closed
     assert half.read() == b""
+
+
+def test_a_payload_that_is_dropped_closes_its_file(path):
+    """Who looks at the headers alone leaves nothing open, and no warning."""
+    payload = FilePayload(path, 0, len(CONTENT))
+    file = payload.open()
+
+    del payload
+    gc.collect()
+
+    assert file.closed
 
 
 def test_the_descriptor_stands_at_the_offset(path):
