@@ -31,7 +31,8 @@ def show_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     for_api = request.path.startswith("/api/")
     if status == 401 and not for_api:
-        return redirect(url_for("accounts.log_in", next=request.full_path.rstrip("?")))
+        onward = request.full_path.rstrip("?") if request.method == "GET" else None
+        return redirect(url_for("accounts.log_in", next=onward))
 
     headline, advice = PAGES.get(status, OTHERWISE)
     if error.description and error.description != type(error).description:
