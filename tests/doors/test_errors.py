@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from carboy import Blueprint, abort, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import (
     Forbidden,
@@ -13,6 +12,8 @@ from werkzeug.exceptions import (
     TooManyRequests,
     Unauthorized,
 )
+
+from carboy import Blueprint, abort, redirect, request
 
 
 def test_handler_of_a_code_answers(app, client, coloured):

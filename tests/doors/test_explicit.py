@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+
 from carboy import Carboy, Request, current_app
 from carboy import g as the_g
 from carboy import request as the_request
 from carboy import session as the_session
 
 
-def test_view_gets_what_it_names(app, client, coloured):
+def test_decorated_view_is_not_given_names(app, client, door):
+    """Behind a decorator names are the decorator's own affair: it may pass something else under them."""
+
+    def passing(view):
+        @functools.wraps(view)
+        def wrapper(**values):
+            return view(request="the decorator's", **values)
+
+        return wrapper
+
+    @app.get("/")
+    @passing
+    def view(request):
+        return request
+
+    assert client.get("/").text == "the decorator's"
+
+
+def test_view_gets_what_it_names(app, client, colour):
     """request, session, g and app are given by name, and are the objects that the proxies stand for."""
 
-    @app.get("/<int:number>")
-    @coloured
-    def view(number, request, session, g, app):
+    def answer(number, request, session, g, app):
         g.word = "g"
         session["word"] = "session"
         return {
@@ -26,6 +45,15 @@ def test_view_gets_what_it_names(app, client, coloured):
                 app is current_app._get_current_object(),
             ],
         }
+
+    if colour == "sync":
+        app.add_url_rule("/<int:number>", view_func=answer)
+    else:
+
+        @app.get("/<int:number>")
+        async def view(number, request, session, g, app):
+            await asyncio.sleep(0)
+            return answer(number, request, session, g, app)
 
     assert client.get("/7").json == {"number": 7, "path": "/7", "same": [True] * 4}
     with client.session_transaction() as session:
@@ -59,9 +87,7 @@ def test_default_of_a_parameter_is_kept(app, client, coloured):
 
     @app.get("/")
     @coloured
-    def view(request, page=7):
-        return f"{request.method} {page}"
+    def view(asked: Request, page=7, session=None):
+        return f"{asked.method} {page} {session}"
 
-    assert client.get("/").text == "GET 7"
-
-
+    assert client.get("/").text == "GET 7 None"

@@ -6,8 +6,9 @@ import datetime
 from io import BytesIO
 
 import pytest
-from carboy import Blueprint, Carboy, send_file, send_from_directory, url_for
 from werkzeug.http import http_date
+
+from carboy import Blueprint, Carboy, send_file, send_from_directory, url_for
 
 CONTENT = bytes(range(256)) * 400
 

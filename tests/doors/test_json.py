@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 
 import pytest
+
 from carboy import request
 
 
@@ -18,6 +19,10 @@ class Point:
 
 
 class Markup:
+    def __repr__(self):
+        # Test runners that share the work need the same name in each process.
+        return 'Markup()'
+
     def __html__(self):
         return "<b>"
 

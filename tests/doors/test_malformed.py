@@ -5,9 +5,10 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from carboy import request, session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from carboy import request, session
 
 
 @pytest.fixture

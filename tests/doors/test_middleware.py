@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from carboy import request
 from werkzeug.middleware.proxy_fix import ProxyFix
+
+from carboy import request
 
 
 class StampWSGI:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from carboy import Carboy, request, url_for
 from werkzeug.wrappers import Request as PlainRequest
 from werkzeug.wrappers import Response as PlainResponse
+
+from carboy import Carboy, request, url_for
 
 
 @PlainRequest.application

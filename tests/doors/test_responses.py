@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from carboy import Response, jsonify, make_response, redirect
 from werkzeug.wrappers import Response as PlainResponse
+
+from carboy import Response, jsonify, make_response, redirect
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from carboy import Carboy, request, url_for
 from werkzeug.routing import BaseConverter
+
+from carboy import Carboy, request, url_for
 
 
 @pytest.mark.parametrize(

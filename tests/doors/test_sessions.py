@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
+
 from carboy import Carboy, flash, get_flashed_messages, session
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from carboy import Response, g, request, stream_with_context
+
+SPOOLED = "the RSGI door collects a stream before it sends it: granian's RSGI has no back-pressure"
 
 
 def test_generator_is_streamed(app, client, coloured):
@@ -22,8 +25,10 @@ def test_generator_is_streamed(app, client, coloured):
     assert "Content-Length" not in response.headers
 
 
-def test_pieces_arrive_while_others_are_made(app, client, coloured):
+def test_pieces_arrive_while_others_are_made(app, client, coloured, door):
     """The client has the first piece before the second one exists."""
+    if door == "rsgi":
+        pytest.skip(SPOOLED)
     arrived = threading.Event()
 
     def pieces():
@@ -86,8 +91,10 @@ def test_stream_with_context_decorates_a_generator(app, client, coloured):
     assert client.get("/?name=World").text == "Hello World"
 
 
-def test_generator_is_closed_when_the_client_leaves(app, client, coloured):
+def test_generator_is_closed_when_the_client_leaves(app, client, coloured, door):
     """A stream that nobody reads any more is ended, and its generator cleaned up."""
+    if door == "rsgi":
+        pytest.skip(SPOOLED)
     closed = threading.Event()
 
     def pieces():

@@ -252,3 +252,20 @@ def test_rsgi_answers_in_each_way(tmp_path):
     assert client.get("/stream").data == b"ab"
     with pytest.raises(DoorViolation, match="without answering"):
         client.get("/nothing")
+
+
+def test_application_that_does_not_notice_the_client_leaving_is_told(monkeypatch):
+    """An application that goes on for nobody is an error: no server would end it."""
+    monkeypatch.setattr("carboy.testing.exchange.GRACE", 0.1)
+
+    async def app(scope, receive, send):
+        await send(START)
+        while True:
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await asyncio.sleep(0)
+
+    response = Client(through_asgi(app)).get("/")
+    next(iter(response.response))
+
+    with pytest.raises(DoorViolation, match="heed the disconnect"):
+        response.close()

@@ -139,6 +139,8 @@ class Client(werkzeug_test.Client):
 
     def run_wsgi_app(self, environ: Environ, buffered: bool = False) -> tuple[Iterable[bytes], str, Headers]:
         """Send *environ* through the client's door; cookies are added before and kept after."""
+        # Of redirects that are followed, only the last request's context is kept: there is one current request.
+        self._new_contexts.clear()
         if self._through is None:
             return super().run_wsgi_app(environ, buffered)
         self._add_cookies_to_wsgi(environ)

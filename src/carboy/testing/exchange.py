@@ -28,7 +28,8 @@ from .crossing import (
 # As with a real server: an application that outruns its reader has to wait.
 PIECES_IN_FLIGHT = 2
 
-# Seconds that an application has to notice that its client has left, before its task is cancelled.
+# Seconds that an application has to notice that its client has left. A real server says it once and cancels nothing:
+# what has not ended by then would run for ever.
 GRACE = 2.0
 
 
@@ -85,7 +86,11 @@ class Exchange:
         return self._pieces.popleft()
 
     async def leave(self) -> None:
-        """Hang up, and see the application end."""
+        """Hang up, and see the application end.
+
+        Raises:
+            DoorViolation: it goes on, for a client that is gone.
+        """
         self.left = True
         self.closed.set()
         self._room.set()
@@ -95,6 +100,7 @@ class Exchange:
         if not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task})
+            raise DoorViolation(f"the application went on for {GRACE} s after its client had left; it must heed the disconnect")
         if not self._task.cancelled():
             self._task.exception()  # marked as seen: the one who would be told has left
 

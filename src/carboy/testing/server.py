@@ -70,7 +70,10 @@ class LiveServer:
         deadline = time.monotonic() + PATIENCE
         while not self._ready.wait(0.05) and self._thread.is_alive() and time.monotonic() < deadline:
             pass
-        if not self._ready.is_set() or self._error is not None:
+        # The server listens only a moment after the app has started.
+        while not self._listens() and self._thread.is_alive() and self._error is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if self._error is not None or not self._listens():
             error = self._error
             self.stop()
             raise RuntimeError(f"the app was not served: {error or 'it did not start in time'}") from error
@@ -96,6 +99,13 @@ class LiveServer:
     def __repr__(self) -> str:
         state = f"at {self.url}" if self._thread is not None else "not running"
         return f"<{type(self).__name__} of {self.app!r}, {state}>"
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def _serve(self) -> None:
         """Run the server; this is its thread."""
