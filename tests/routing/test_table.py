@@ -35,6 +35,8 @@ def found(table: Table, path: str, method: str = "GET", domain: str = "") -> tup
 
 
 MANY = "/" + "-".join(f"<v{n}>" for n in range(12))
+# The last is the most specific, and its text stands in another bucket than that of the others.
+AMONG_MANY = [*(f"/a{letter}<x>" for letter in "cdefghij"), "/a<x>", "/<x>-1", "/<x>1", "/ab-<x>", "/ab-<int:x>"]
 HITS: list[tuple[str, list[str], str, tuple[str, dict[str, Any]] | None]] = [
     ("the root is a path", ["/"], "/", ("/", {})),
     ("fixed text wins over a variable", ["/<name>", "/me"], "/me", ("/me", {})),
@@ -42,6 +44,10 @@ HITS: list[tuple[str, list[str], str, tuple[str, dict[str, Any]] | None]] = [
     ("string takes what int cannot", ["/<int:id>", "/<name>"], "/x42", ("/<name>", {"name": "x42"})),
     ("digits of any script are digits", ["/<int:id>"], "/٣", ("/<int:id>", {"id": 3})),
     ("a superscript is no digit", ["/<int:id>"], "/²", None),
+    ("string takes a superscript", ["/<int:id>", "/<name>"], "/²", ("/<name>", {"name": "²"})),
+    ("a path takes no newline but in front", ["/f/<path:p>"], "/f/a\nb", None),
+    ("a path takes a newline in front", ["/f/<path:p>"], "/f/\nb", ("/f/<path:p>", {"p": "\nb"})),
+    ("among many patterns the order holds", AMONG_MANY, "/ab-1", ("/ab-<int:x>", {"x": 1})),
     ("a newline is no digit", ["/<int:id>"], "/1\n", None),
     ("a minus needs signed", ["/<int:id>"], "/-1", None),
     ("signed takes a minus", ["/<int(signed=True):id>"], "/-1", ("/<int(signed=True):id>", {"id": -1})),
@@ -118,6 +124,24 @@ def test_rule_without_methods_takes_any() -> None:
     assert found(table, "/x", "BREW") == ("x", {})
     assert found(table, "/x", "get") is None
     assert found(table, "/y", "get") is None
+
+
+@pytest.mark.parametrize("path", ["//x", "//y", "//y/z"])
+def test_slashes_in_front_are_the_adapters_even_with_a_rule_for_them(path: str) -> None:
+    """The adapter strips them, so a rule that begins with two is never met, and the path without them may be another's."""
+    url_map = Map([get("//x", "x"), get("//<y>", "y"), get("//<y>/<z>", "z"), get("/<path:p>", "p")], merge_slashes=False)
+
+    assert found(Table(url_map), path) is None
+    assert url_map.bind("example.org").match(path) == ("p", {"p": path[2:]})
+
+
+def test_method_in_lower_case_is_never_met() -> None:
+    """Werkzeug raises the asked method first, so a name in lower case among a rule's methods is dead."""
+    rule = get("/x", "x")
+    assert rule.methods is not None
+    rule.methods.add("get")
+
+    assert found(table_of(rule), "/x", "get") is None
 
 
 def test_lenient_rule_takes_a_slash_more_or_less() -> None:
