@@ -1,7 +1,8 @@
 """How the resilience tests attack: the real command in a process of its own, and clients that count every loss.
 
 Nothing of the server is imported but the client of its control socket; all else is seen from outside. The short form
-runs always; CARBOY_RESILIENCE=full makes every attack longer. Figures are printed (`pytest -s`) and kept in the report.
+runs always; CARBOY_RESILIENCE=full makes every attack longer. Figures are kept in the
+report and printed in a table at the end (in the long form, or with `-v`).
 """
 
 from __future__ import annotations
@@ -306,11 +307,21 @@ def alive() -> Callable[[int], bool]:
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[str, object], None]:
-    """Print and record a figure."""
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, object], None]:
+    """Note a figure: into the report, and into the table at the end of the long form."""
+    return lambda name, value: record_property(name, str(value))
 
-    def note(name: str, value: object) -> None:
-        record_property(name, str(value))
-        print(f"\n  {request.node.name}: {name}: {value}", flush=True)
 
-    return note
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what held, with its figures: in the long form, and whenever asked for details (`-v`)."""
+    if not FULL and terminalreporter.verbosity <= 0:
+        return
+    terminalreporter.section("resilience")
+    for outcome, word in (("passed", "held"), ("failed", "NOT HELD")):
+        for report in terminalreporter.stats.get(outcome, []):
+            if "resilience" not in report.nodeid or report.when != "call":
+                continue
+            name = report.nodeid.rpartition("::")[2]
+            terminalreporter.write_line(f"{word:<9} {name.removeprefix('test_').replace('_', ' ')}")
+            for what, value in report.user_properties:
+                terminalreporter.write_line(f"{'':<12}{what}: {value}")

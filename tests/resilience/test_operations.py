@@ -130,12 +130,15 @@ def test_unix_socket_reload_loses_nothing(run, folder):
     served = run("--unix", str(path), ready=1)
     served.signal(signal.SIGHUP)
 
-    for _ in range(200):
+    answered = 0
+    until = time.monotonic() + 15
+    while ("release 2 serves" not in served.text() or answered < 200) and time.monotonic() < until:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(10)
             client.connect(str(path))
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 200")
+        answered += 1
         time.sleep(0.005)
 
     assert "release 2 serves" in served.text()
