@@ -12,7 +12,6 @@ PAGES = {
     404: ("Nothing here", "The page may have been deleted, or the link may be wrong."),
     405: ("Not in this way", "This address exists, but it does not take this kind of request."),
     413: ("Too big for the post", "Text and picture together may have {limit} MB. Try a smaller picture."),
-    415: ("Not in this language", "Please send JSON, with Content-Type: application/json."),
     500: (
         "Something broke on our side",
         "It has been written down and we will look at it. Please try again.",

@@ -14,8 +14,7 @@ from ..database import get_db
 from ..forms import Form
 from ..paging import asked_span
 from ..posts import queries
-from ..posts.pictures import delete_picture
-from ..posts.views import find_post, find_topic, own, pictures_folder, read_comment, read_post
+from ..posts.rules import find_post, find_topic, own, read_comment, read_post, remove_post
 
 bp = Blueprint("api", __name__, url_prefix="/api")
 
@@ -25,16 +24,14 @@ class Posts(Handler):
 
     def get(self, request: Request) -> ResponseReturnValue:
         """List posts, newest activity first; ``?topic=``, ``?q=`` (search) and ``?page=`` choose."""
-        args = request.args
+        db, span, args = get_db(), asked_span(), request.args
         if "q" in args:
-            page = queries.search(get_db(), args["q"], asked_span())
+            page = queries.search(db, args["q"], span)
         elif "topic" in args:
-            topic = find_topic(queries.topics(get_db()), args["topic"]) or abort(
-                404, "There is no such topic."
-            )
-            page = queries.newest(get_db(), asked_span(), topic_id=topic["id"])
+            topic = find_topic(queries.topics(db), args["topic"]) or abort(404, "There is no such topic.")
+            page = queries.newest(db, span, topic_id=topic["id"])
         else:
-            page = queries.newest(get_db(), asked_span())
+            page = queries.newest(db, span)
         return {
             "posts": [post_in_list(row) for row in page.rows],
             "previous": neighbour(request, page.previous),
@@ -64,10 +61,7 @@ class Post(Handler):
     @login_required
     def delete(self, id: int) -> ResponseReturnValue:
         """Delete one's post."""
-        post = own(find_post(id))
-        queries.delete_post(get_db(), id)
-        if post["picture"]:
-            delete_picture(post["picture"], pictures_folder())
+        remove_post(own(find_post(id)))
         return "", 204
 
 

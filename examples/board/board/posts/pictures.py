@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from carboy import current_app
+
 try:
     from PIL import Image, ImageOps
 except ImportError:  # the board runs without; keep_picture says what to do
@@ -73,3 +75,9 @@ def delete_picture(name: str, folder: Path) -> None:
     """Delete both files of a picture; those already gone are fine."""
     (folder / f"{name}-small.webp").unlink(missing_ok=True)
     (folder / f"{name}.webp").unlink(missing_ok=True)
+
+
+def pictures_folder() -> Path:
+    """Where the pictures are."""
+    folder: Path = current_app.config["DATA"] / "pictures"
+    return folder

@@ -1,12 +1,10 @@
 """The pages of posts and comments."""
 
-from pathlib import Path
 from sqlite3 import Row
 
 from carboy import (
     Blueprint,
     abort,
-    current_app,
     flash,
     g,
     redirect,
@@ -23,7 +21,8 @@ from ..database import get_db
 from ..forms import Form
 from ..paging import asked_span
 from . import queries
-from .pictures import Picture, PictureRefused, delete_picture, keep_picture
+from .pictures import Picture, PictureRefused, delete_picture, keep_picture, pictures_folder
+from .rules import find_post, find_topic, own, read_comment, read_post, remove_post
 
 YEAR = 365 * 24 * 3600  # seconds
 
@@ -121,10 +120,7 @@ def edit(post_id: int) -> ResponseReturnValue:
 @login_required
 def delete(post_id: int) -> ResponseReturnValue:
     """Delete one's post, its comments and its picture."""
-    post = own(find_post(post_id))
-    queries.delete_post(get_db(), post_id)
-    if post["picture"]:
-        delete_picture(post["picture"], pictures_folder())
+    remove_post(own(find_post(post_id)))
     flash("Your post is deleted.", "good")
     return redirect(url_for(".feed"))
 
@@ -152,39 +148,7 @@ def delete_comment(comment_id: int) -> ResponseReturnValue:
     return redirect(url_for(".read", post_id=comment["post_id"], _anchor="comments"))
 
 
-# What these pages share, with each other and with the API
-
-
-def find_post(post_id: int) -> Row:
-    """Return a post, or answer 404."""
-    return queries.post(get_db(), post_id) or abort(404, "This post does not exist, or not any more.")
-
-
-def own(row: Row) -> Row:
-    """Return a post or a comment if the present user wrote it, or answer 403."""
-    if g.user is None or row["author_id"] != g.user["id"]:
-        abort(403)
-    return row
-
-
-def find_topic(topics: list[Row], slug: str) -> Row | None:
-    """Find a topic by its name in URLs."""
-    return next((topic for topic in topics if topic["slug"] == slug), None)
-
-
-def read_post(form: Form, topics: list[Row]) -> tuple[int, str, str]:
-    """Read topic, title and text of a post."""
-    title = form.text("title", "The title", least=3, most=120)
-    body = form.text("body", "The text", least=1, most=20_000)
-    topic = find_topic(topics, form.text("topic", "The topic", least=1, most=40))
-    if topic is None and "topic" not in form.errors:
-        form.errors["topic"] = "There is no such topic."
-    return topic["id"] if topic else 0, title, body
-
-
-def read_comment(form: Form) -> str:
-    """Read the text of a comment."""
-    return form.text("body", "The comment", least=1, most=4_000)
+# What some of these pages share
 
 
 def read_picture(form: Form, post: Row | None = None) -> Picture | None:
@@ -209,9 +173,3 @@ def show_post(post: Row, form: Form) -> ResponseReturnValue:
     """Render a post, its comments, and the form for one more."""
     comments = queries.comments(get_db(), post["id"])
     return render_template("posts/read.html", post=post, comments=comments, form=form), form.status
-
-
-def pictures_folder() -> Path:
-    """Where the pictures are."""
-    folder: Path = current_app.config["DATA"] / "pictures"
-    return folder
