@@ -86,6 +86,7 @@ class Supervisor:
         self.reserve = [os.open(os.devnull, os.O_RDONLY) for _ in range(RESERVE)]
         self.selector = selectors.DefaultSelector()
         self.interrupts = 0
+        self.adopts = os.getpid() == 1
 
     # ── the workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -301,6 +302,17 @@ class Supervisor:
                 if link in self.workers:
                     self.selector.unregister(link.channel)
                     self.bury(link)
+        self.reap_strangers()
+
+    def reap_strangers(self) -> None:
+        """As process 1 of a container: bury what the workers' own children left to us."""
+        if not self.adopts:
+            return
+        with contextlib.suppress(ChildProcessError):
+            while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if any(link.pid == dead.si_pid for link in self.workers):
+                    return  # ours: seen at the next look, with its exit code
+                os.waitpid(dead.si_pid, 0)
 
     def enforce_deadlines(self, now: float) -> None:
         for worker in tuple(self.workers.values()):
@@ -518,7 +530,12 @@ class Supervisor:
         try:
             self.keep_strength(time.monotonic())
             while self.stopping is None or self.workers:
-                self.turn(reader)
+                try:
+                    self.turn(reader)
+                except Exception:
+                    # A mistake of ours in one turn must not take all workers down with it; the next turn looks again.
+                    log.exception("the main process made a mistake; it goes on")
+                    time.sleep(TICK)
             return self.exit_code
         finally:
             signal.set_wakeup_fd(old_fd)

@@ -419,14 +419,25 @@ def serve(served: apps.Served, listening: socket.socket, options: Options, chann
         ServerError: the application does not fit the door, or its start-up failed.
     """
     apps.must_fit(served, "wsgi" if options.fastcgi else options.interface)
-    logging.getLogger("_granian").setLevel(logging.ERROR if options.log_level == "error" else logging.WARNING)
-    log.setLevel(options.log_level.upper())
+    configure_log(options)
     if options.threads:
         offload.pool.size = options.threads
     gate, tally = Gate(listening), Tally()
     pulse = Pulse(channel, gate, tally, options)
     pulse.start()
     Worker(served, options, gate, tally, pulse).run()
+
+
+def configure_log(options: Options) -> None:
+    """Have the server's own warnings and granian's seen; the root logger is the application's and stays as it is."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for logger, least in ((log, options.log_level.upper()), (logging.getLogger("_granian"), "WARNING")):
+        # An application that configures logging by dictionary switches off, by default, what existed before.
+        logger.disabled = False
+        logger.setLevel(least)
+        if not logger.hasHandlers():
+            logger.addHandler(handler)
 
 
 def main(argv: list[str]) -> int:
@@ -444,7 +455,6 @@ def main(argv: list[str]) -> int:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = spec["python_path"]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         served = apps.load(spec["target"])
         channel.sendall(pack({"is": "loaded", "config": apps.server_config(served)}))
