@@ -1,8 +1,9 @@
 -- The whole database. It is applied at every start, so each statement says IF NOT EXISTS.
+-- AUTOINCREMENT: the id of something deleted never comes back, so no old link leads to something else.
 -- Times are UTC, as text that sorts: 2026-03-14T09:26:53Z.
 
 CREATE TABLE IF NOT EXISTS users (
-    id            INTEGER PRIMARY KEY,
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
     name          TEXT NOT NULL UNIQUE COLLATE NOCASE,
     password_hash TEXT NOT NULL,
     session_key   TEXT NOT NULL,  -- changes with the password: every other session ends
@@ -11,7 +12,7 @@ CREATE TABLE IF NOT EXISTS users (
 );
 
 CREATE TABLE IF NOT EXISTS tokens (
-    id         INTEGER PRIMARY KEY,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id    INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
     label      TEXT NOT NULL,
     digest     TEXT NOT NULL UNIQUE,  -- SHA-256: who reads this table cannot use the API
@@ -35,7 +36,7 @@ INSERT OR IGNORE INTO topics (id, slug, name, about) VALUES
     (6, 'table',      'The long table',    'Everything else, and hello');
 
 CREATE TABLE IF NOT EXISTS posts (
-    id             INTEGER PRIMARY KEY,
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
     author_id      INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
     topic_id       INTEGER NOT NULL REFERENCES topics,
     title          TEXT NOT NULL,
@@ -54,7 +55,7 @@ CREATE INDEX IF NOT EXISTS posts_by_topic ON posts (topic_id, active_at DESC, id
 CREATE INDEX IF NOT EXISTS posts_by_author ON posts (author_id, active_at DESC, id DESC);
 
 CREATE TABLE IF NOT EXISTS comments (
-    id         INTEGER PRIMARY KEY,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     post_id    INTEGER NOT NULL REFERENCES posts ON DELETE CASCADE,
     author_id  INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
     body       TEXT NOT NULL,

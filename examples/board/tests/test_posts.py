@@ -74,15 +74,32 @@ def test_deleted_post_is_gone_with_its_comments(anna, client, write):
     assert "Gooseberries" not in client.get("/").text
 
 
-def test_comment_lifts_its_post(anna, join, client, write):
-    """A comment appears below its post, is counted, and brings the post to the top."""
+def test_address_of_a_deleted_post_is_not_used_again(anna, client, write):
+    """An old link is a 404 for ever; it never leads to another post."""
+    first = write(anna)
+    anna.post(f"{first}/delete")
+    second = write(anna)
+
+    assert second != first
+    assert client.get(first).status_code == 404
+
+
+def test_comment_appears_below_its_post(anna, join, client, write):
+    """A comment appears below its post and is counted."""
     first = write(anna, title="The first")
-    write(anna, title="The second")
     answer = join("bert").post(f"{first}/comments", data={"body": "Well said"})
 
     assert answer.location == f"{first}#comment-1"
     assert "Well said" in client.get(first).text
     assert "One comment" in client.get(first).text
+
+
+def test_talk_comes_first(app, client):
+    """The list is sorted by the newest comment, not by the age of the post."""
+    app.test_cli_runner().invoke(args=["board", "seed"])
+    page = client.get("/").text
+
+    assert page.index("Sixty litres pressed") < page.index("Stuck at 1.020")  # older, but talked about
 
 
 def test_comment_of_somebody_else_cannot_be_deleted(anna, join, write):
