@@ -14,6 +14,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from carboy import Carboy, current_app, g
 
+from .once import made_once
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -59,13 +61,19 @@ class Connections:
 
 def init_app(app: Carboy) -> None:
     """Make the tables if they are not there, and take each request's connection back at its end."""
-    connections = app.extensions["board.connections"] = Connections(app.config["DATA"] / "board.sqlite")
+    connections = Connections(made_once(app.config["DATA"] / "board.sqlite", write_empty))
+    app.extensions["board.connections"] = connections
     # Closed at once, not kept: a server may fork after this, and SQLite forbids to carry one along.
     with app.open_resource("schema.sql") as schema, closing(connections.open()) as db:
-        db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer; kept in the file
         # Workers start together: the first takes the write lock, the others wait and find all made.
         db.executescript(f"BEGIN IMMEDIATE; {schema.read().decode()} COMMIT;")
     app.teardown_appcontext(give_back)
+
+
+def write_empty(path: Path) -> None:
+    """Write a database in which readers do not wait for the writer; the file remembers that."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
 
 
 def get_db() -> sqlite3.Connection:

@@ -4,13 +4,14 @@ Everything the board keeps (database, pictures, secret key) lies in one folder, 
 backup, a container or a test has one place to point at.
 """
 
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from carboy import Carboy
+
+from .once import made_once
 
 DEFAULTS: Mapping[str, Any] = {
     "NAME": "The Board",
@@ -31,23 +32,10 @@ def init_app(app: Carboy, config: Mapping[str, Any] | None) -> None:
     data = app.config["DATA"] = Path(app.config["DATA"]).absolute()
     data.mkdir(parents=True, exist_ok=True)
     if not app.config["SECRET_KEY"]:
-        app.config["SECRET_KEY"] = kept_secret(data / "secret_key")
+        app.config["SECRET_KEY"] = made_once(data / "secret_key", write_secret).read_text()
 
 
-def kept_secret(path: Path) -> str:
-    """Return the secret in this file; make one at the first start.
-
-    Several workers may start at the same moment. A link appears whole or not at all, so the first one
-    wins and the others read what it wrote.
-    """
-    if not path.exists():
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_hex(32))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another worker was faster
-        finally:
-            draft.unlink()
-    return path.read_text()
+def write_secret(path: Path) -> None:
+    """Write a new secret into a file that only we may read."""
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(32))

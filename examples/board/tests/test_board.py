@@ -1,8 +1,10 @@
 """What belongs to the whole: first start, errors, foreign forms, dashboard, commands."""
 
 import json
+import os
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 
 import pytest
 
@@ -20,11 +22,18 @@ def test_empty_folder_is_enough(tmp_path, monkeypatch):
 
 
 def test_workers_may_start_together(tmp_path):
-    """Eight first starts at once agree on one secret and one database."""
-    with ThreadPoolExecutor(8) as pool:
-        apps = list(pool.map(lambda _: create_app({"DATA": tmp_path}), range(8)))
+    """Four processes that start on an empty folder at once agree on one secret and one database."""
+    start = "from board import create_app; print(create_app().config['SECRET_KEY'])"
+    environment = {**os.environ, "BOARD_DATA": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    workers = [
+        subprocess.Popen([sys.executable, "-c", start], env=environment, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    secrets = {worker.communicate()[0] for worker in workers}
 
-    assert len({app.config["SECRET_KEY"] for app in apps}) == 1
+    assert [worker.returncode for worker in workers] == [0, 0, 0, 0]
+    assert len(secrets) == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["board.sqlite", "secret_key"]
 
 
 def test_environment_sets_the_board(tmp_path, monkeypatch):
