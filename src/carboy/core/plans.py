@@ -21,6 +21,7 @@ from ..pipeline.signals import request_finished, request_started
 from ..pipeline.step import Step, is_async, segments
 from ..routing.map import Map
 from ..routing.table import Entry, Table
+from ..wire.errors import MalformedCookie
 from . import journey
 from .ctx import Context
 from .request import blueprint_names
@@ -450,8 +451,9 @@ def _open_session(ctx: Context) -> None:
 
 def _save_session(ctx: Context) -> None:
     app: Any = ctx.app
-    session = ctx._session
-    if not app.session_interface.is_null_session(session):
+    session = ctx.opened_session
+    # None: it could not be opened, and the request has been answered with that error.
+    if session is not None and not app.session_interface.is_null_session(session):
         app.session_interface.save_session(app, session, whole(ctx))
 
 
@@ -460,6 +462,10 @@ def _save_touched_session(ctx: Context) -> None:
         app: Any = ctx.app
         if not app.session_interface.needs_refresh(app, ctx._request):
             return
+        try:
+            ctx._session  # noqa: B018  # opened by reading it
+        except MalformedCookie:
+            return  # there is no session in what is no cookie
     _save_session(ctx)
 
 

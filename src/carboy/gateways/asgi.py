@@ -19,16 +19,13 @@ from ..wire.files import FilePayload
 from ..wire.response import Answer, is_bodiless
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
 from .emit import close, headers_of, is_empty, makes_own_output, stream_of
+from .gone import ClientGone, UntilGone
 from .heads import AsgiHead, encoded, has_body, path_in_app
 from .served import Served, Visit
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class ClientGone(Exception):
-    """The client closed the connection before its request was whole."""
 
 
 async def application(app: Served, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,13 +42,13 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
     if app.has_detours:
         if await detour_asgi(app, scope, receive, send):
             return
-    head = AsgiHead(scope)
     method: str = scope["method"]
     malformed: HTTPException | None = None
     try:
         path = path_in_app(scope)
     except MalformedPath as error:
         malformed, path = error, "/"
+    head = AsgiHead(scope, path)
     request = app.request_class.from_head(head, method, path)
     ctx: Visit = app.find(request, True)
     plan = ctx.plan
@@ -64,7 +61,16 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
             return
         if head.body is not None:
             request.stream = head.body
-    response = await run(plan, ctx) if plan.is_async else await offload(drive, run(plan, ctx))
+    try:
+        if not plan.is_async:
+            response = await offload(drive, run(plan, ctx))
+        elif plan.reads_body:
+            response = await UntilGone(run(plan, ctx), disconnect_of(receive))
+        else:
+            # The view reads the body itself, and will be told there that the client has gone.
+            response = await run(plan, ctx)
+    except ClientGone:
+        return
     if type(response) is Answer:
         status, headers, body = response
         await send({"type": "http.response.start", "status": status, "headers": encoded(headers)})
@@ -72,7 +78,20 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
             body = b""
         await send({"type": "http.response.body", "body": body})
         return
-    await emit(response, request, scope, send)
+    try:
+        await UntilGone(emit(response, request, scope, send), disconnect_of(receive))
+    except ClientGone:
+        return
+
+
+def disconnect_of(receive: Receive) -> Callable[[], Awaitable[None]]:
+    """Make what waits for `http.disconnect`; the body has been read."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    return gone
 
 
 async def read_body(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -> Plan:

@@ -16,6 +16,7 @@ from typing import Any
 from ..pipeline import portal
 from ..pipeline.offload import offload
 from ..wire.body import BodyBuffer, BodyTooLarge
+from ..wire.errors import MalformedPath
 from ..wire.response import STATUS_LINES
 from .heads import AsgiHead, RsgiHead, encoded, has_body, lowered, path_in_app
 
@@ -51,8 +52,8 @@ async def detour_asgi(app: Any, scope: Scope, receive: Any, send: Any) -> bool:
         host = next((value.decode("latin1") for name, value in scope["headers"] if name == b"host"), "")
         try:
             path = path_in_app(scope)
-        except Exception:  # malformed: the app itself says so
-            return False
+        except MalformedPath:
+            return False  # the app itself says so
         mount = app.mounts.find(host, path)
         if mount is not None:
             inner = dict(scope)
@@ -88,7 +89,11 @@ async def detour_rsgi(app: Any, scope: Any, protocol: Any) -> bool:
 
 async def wsgi_as_asgi(target: Any, scope: Scope, receive: Any, send: Any, limit: int | None, *, passed: bool = False) -> None:
     """Run a WSGI application for an ASGI request: in one thread, its answer sent as it comes."""
-    head = AsgiHead(scope)
+    try:
+        head = AsgiHead(scope, path_in_app(scope))
+    except MalformedPath:
+        await _plain(send, 400, b"The path of the URL is malformed.\n")
+        return
     buffer = BodyBuffer(limit)
     if has_body(scope):
         while True:
@@ -103,11 +108,7 @@ async def wsgi_as_asgi(target: Any, scope: Scope, receive: Any, send: Any, limit
             if not message.get("more_body", False):
                 break
     head.body = buffer.finish()
-    try:
-        environ = head.environ()
-    except Exception:  # a malformed path: nothing a WSGI application could be asked
-        await _plain(send, 400, b"The path of the URL is malformed.\n")
-        return
+    environ = head.environ()
     environ["CONTENT_LENGTH"] = str(buffer.size)
     if passed:
         environ[_PASSED] = True

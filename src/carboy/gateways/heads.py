@@ -16,10 +16,11 @@ Scope = dict[str, Any]
 class AsgiHead:
     """Where an ASGI scope keeps the parts of a request."""
 
-    __slots__ = ("body", "scope")
+    __slots__ = ("body", "path", "scope")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, path: str) -> None:
         self.scope = scope
+        self.path = path
         self.body: Any = None
 
     def header_pairs(self) -> list[tuple[str, str]]:
@@ -56,16 +57,18 @@ class AsgiHead:
         scope = self.scope
         root_path = self.root_path()
         client = scope.get("client") or ("", 0)
-        path = path_in_app(scope)
-        return environ_of(
+        outer = scope.get("wsgi.environ")
+        environ = environ_of(
             self,
             method=scope["method"],
-            path=path,
+            path=self.path,
             root_path=root_path,
             protocol=f"HTTP/{scope.get('http_version') or '1.1'}",
             remote_port=client[1] if len(client) > 1 else None,
             extra={"asgi.scope": scope},
         )
+        # The request came through a WSGI door, whose middleware may have left something in its environ.
+        return environ if outer is None else {**outer, **environ}
 
 
 def environ_of(
@@ -123,7 +126,7 @@ def path_in_app(scope: Scope) -> str:
     """
     path: str = scope["path"]
     raw = scope.get("raw_path")
-    if raw is not None and b"%" in raw:
+    if raw is not None and (b"%" in raw or not raw.isascii()):
         # Servers decode with replacement characters, or not at all: what stood on the wire decides.
         path = unescape_path(raw.partition(b"?")[0])
     elif "�" in path and raw is None:

@@ -17,7 +17,6 @@ from ..pipeline.plan import Plan
 from ..wire.body import MEMORY_THRESHOLD, BodyBuffer, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
-from ..wire.request import unescape_path
 from ..wire.response import Answer, HeaderPairs, is_bodiless
 from .bridge import detour_rsgi, whole_wsgi_response
 from .emit import close, headers_of, is_empty, makes_own_output, stream_of
@@ -64,14 +63,12 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
 
 
 def path_of(path: str) -> str:
-    """The decoded path of an RSGI scope, which has it as it stood on the wire or decoded, by granian's version.
+    """The path of an RSGI scope. Granian gives it decoded, with replacement characters for what was no UTF-8.
 
     Raises:
-        MalformedPath: not UTF-8, or a broken escape.
+        MalformedPath: there is such a character.
     """
-    if "%" in path:
-        path = unescape_path(path.encode("utf-8", "surrogateescape"))
-    elif "�" in path:
+    if "�" in path:
         raise MalformedPath
     return "/" + path.lstrip("/")
 

@@ -20,11 +20,24 @@ T = TypeVar("T")
 
 
 class Portal:
-    """One event loop on one daemon thread."""
+    """One event loop on one daemon thread.
+
+    Attributes:
+        inner: serves sync code that this portal's own thread runs and that wants async work done: the loop here waits
+            for it, so it cannot do it itself.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.running: asyncio.AbstractEventLoop | None = None
+        self._inner: Portal | None = None
+
+    @property
+    def inner(self) -> Portal:
+        with self.lock:
+            if self._inner is None:
+                self._inner = Portal()
+            return self._inner
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop, starting its thread at the first call."""
@@ -38,12 +51,13 @@ class Portal:
                     self.running = running
         return running
 
-    @staticmethod
-    def serve(loop: asyncio.AbstractEventLoop) -> None:
+    def serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        _of_thread.portal = self
         asyncio.set_event_loop(loop)
         loop.run_forever()
 
 
+_of_thread = threading.local()
 portal = Portal()
 
 
@@ -51,17 +65,12 @@ def call(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     """Call an async function from sync code and wait for its result.
 
     The function sees the caller's context variables, and what it sets in them is seen by the caller afterwards.
-    Called on a running loop's own thread, the work goes to the portal's loop: that blocks the caller, and never
-    deadlocks on itself.
+    Called on a running loop's own thread, the work goes to another loop: that blocks the caller, and never deadlocks.
     """
     loop = home_loop()
     if loop is None or not loop.is_running() or loop is _loop_of_this_thread():
-        loop = portal.loop()
-        if loop is _loop_of_this_thread():
-            raise RuntimeError(
-                f"{getattr(function, '__qualname__', function)} is async and was called from sync code on the portal's own"
-                " event loop; await it instead"
-            )
+        own: Portal | None = getattr(_of_thread, "portal", None)
+        loop = (portal if own is None else own.inner).loop()
     context = contextvars.copy_context()
     result: concurrent.futures.Future[T] = concurrent.futures.Future()
 

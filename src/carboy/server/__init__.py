@@ -1,13 +1,14 @@
 """The server behind `carboy run`: a supervisor, its workers, and granian for HTTP.
 
-Reading order: `options` (every option), `supervisor` (the main process), `worker` (the others), `granian_doors`.
+Reading order: `options` (every option), `start`, `supervisor` (the main process), `worker` (the others),
+`granian_doors`. The main process's half is imported when it is called for: a worker needs none of it, and pays for
+every module in memory.
 """
 
 from __future__ import annotations
 
 from .errors import BindError, ControlError, OptionError, ServerError, WorkerFailed
 from .options import Field, Options
-from .serve import serve
 
 __all__ = [
     "BindError",
@@ -19,3 +20,24 @@ __all__ = [
     "WorkerFailed",
     "serve",
 ]
+
+
+def serve(target: str | None = None, options: Options | None = None) -> int:
+    """Serve an application until told to stop.
+
+    Args:
+        target: as in `carboy run TARGET`: `pkg:app`, `pkg:factory("x")`, a file; None looks for wsgi.py, then app.py.
+        options: how; all defaults if not given. What is neither given there nor differs from its default may be set
+            by the application's configuration (`SERVER_*`).
+
+    Returns:
+        The exit code: 0 after an orderly stop, 1 if the server could not start (the reason is printed), 130 if it was
+        interrupted before.
+
+    Example:
+        >>> serve("shop:app", Options(port=9000, workers=2))  # doctest: +SKIP
+        0
+    """
+    from .start import start
+
+    return start(target, options or Options())

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import werkzeug.wrappers
-from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
+from werkzeug.datastructures import Authorization, EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
 
 from .errors import MalformedCookie, MalformedPath, MalformedQuery
 from .lazy import lazy
@@ -158,10 +158,30 @@ class Request(werkzeug.wrappers.Request):
         cookies: Any = self.dict_storage_class(parse_cookies(header) if header else ())
         return cookies  # type: ignore[no-any-return]  # a guest may set another class
 
+    @property
+    def full_path(self) -> str:
+        """Path and query.
+
+        Raises:
+            MalformedQuery: the query is not UTF-8.
+        """
+        try:
+            return f"{self.path}?{self.query_string.decode()}"
+        except UnicodeDecodeError:
+            raise MalformedQuery from None
+
+    @lazy
+    def authorization(self) -> Authorization | None:
+        """The credentials of the Authorization header; None without, and for what is none."""
+        try:
+            return Authorization.from_header(self.header("authorization"))
+        except ValueError:
+            # Werkzeug lets base64's refusal of non-ASCII text through.
+            return None
+
     def close(self) -> None:
         """Close the files of a form that was read, and the body's own."""
-        if "environ" in self.__dict__:
-            super().close()
+        super().close()
         body = getattr(self._head, "body", None)
         if body is not None:
             body.close()

@@ -23,29 +23,14 @@ log = logging.getLogger("carboy.server")
 PLACE = ("host", "port", "unix", "unix_mode", "fd", "fastcgi", "backlog")
 
 
-def serve(target: str | None = None, options: Options | None = None) -> int:
-    """Serve an application until told to stop.
-
-    Args:
-        target: as in `carboy run TARGET`: `pkg:app`, `pkg:factory("x")`, a file; None looks for wsgi.py, then app.py.
-        options: how; all defaults if not given. What is neither given there nor differs from its default may be set
-            by the application's configuration (`SERVER_*`).
-
-    Returns:
-        The exit code: 0 after an orderly stop, 1 if the server could not start (the reason is printed), 130 if it was
-        interrupted before.
-
-    Example:
-        >>> serve("shop:app", Options(port=9000, workers=2))  # doctest: +SKIP
-        0
-    """
-    options = options or Options()
+def start(target: str | None, options: Options) -> int:
+    """Serve an application until told to stop; see `carboy.server.serve`."""
     configure_log(options)
     try:
         options.check()
         raise_descriptor_limit()
         with contextlib.ExitStack() as held:
-            return _serve(target, options, held)
+            return _start(target, options, held)
     except ServerError as error:
         print(f"carboy: {error}", file=sys.stderr, flush=True)
         return 1
@@ -53,7 +38,7 @@ def serve(target: str | None = None, options: Options | None = None) -> int:
         return 130
 
 
-def _serve(target: str | None, asked: Options, held: contextlib.ExitStack) -> int:
+def _start(target: str | None, asked: Options, held: contextlib.ExitStack) -> int:
     activated = activated_sockets(os.environ)
     # Before the application is loaded: a port that is taken is said at once, and clients can queue already.
     listener = open_listener(asked, activated)

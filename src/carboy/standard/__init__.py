@@ -1,0 +1,1 @@
+"""Equipment fitted in every Carboy: sessions, templating, static files, class views, JSON."""
