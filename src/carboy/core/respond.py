@@ -6,6 +6,7 @@ else, and every route whose hooks want to see a Response, goes through `make_res
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from ..pipeline import portal
 from ..wire.response import Answer
 from .ctx import Context, request_var
 
@@ -25,7 +27,8 @@ def make_response(app: Any, rv: Any) -> Any:
     Args:
         app: gives `response_class`, the JSON provider, and the converters that equipment has fitted.
         rv: text, bytes, a mapping or list (JSON), a generator, a response, a WSGI callable, or a tuple of one of these
-            with a status, headers, or both.
+            with a status, headers, or both. A coroutine is run, and what it returns is taken: so a decorator that knows
+            only `def` views, and calls what it wraps, may stand on an `async def` view.
 
     Raises:
         TypeError: something else; the text names the view.
@@ -68,8 +71,13 @@ def make_response(app: Any, rv: Any) -> Any:
                 rv = response_class.force_type(rv, ctx.request.environ if ctx is not None else None)
             except TypeError as error:
                 raise TypeError(f"{error}\n{_valid_types(ctx)} but it was a {type(rv).__name__}.") from error
+        elif inspect.iscoroutine(rv) and not _on_a_loop():
+            rv = make_response(app, portal.run(rv))
         else:
+            # Here a loop runs this thread; it cannot wait for what it has to run itself.
             hint = " Did an `async def` view get called without await?" if inspect.isawaitable(rv) else ""
+            if inspect.iscoroutine(rv):
+                rv.close()
             raise TypeError(f"{_valid_types(ctx)} but it was a {type(rv).__name__}.{hint}")
     if status is not None:
         if isinstance(status, (str, bytes, bytearray)):
@@ -79,6 +87,14 @@ def make_response(app: Any, rv: Any) -> Any:
     if headers:
         rv.headers.update(headers)
     return rv
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _endpoint(ctx: Context | None) -> str | None:

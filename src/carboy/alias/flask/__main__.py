@@ -1,5 +1,8 @@
-"""`python -m flask`."""
+"""`python -m flask`.
 
-from ...cli.flask_commands import main
+One dot: run as a program this file belongs to a package named `flask`, and above that there is nothing.
+"""
+
+from .cli import main  # type: ignore[attr-defined]  # that module puts another in its place
 
 main()
