@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from ..pipeline.plan import Plan
 from ..pipeline.signals import request_finished, request_started
@@ -116,6 +116,10 @@ class Plans:
             rule, values = ctx.url_adapter.match(return_rule=True)
         except HTTPException as error:
             request.routing_exception = error
+            return None
+        except ValueError:
+            # A number of more digits than Python reads: no number of ours.
+            request.routing_exception = NotFound()
             return None
         request.url_rule = rule
         request.view_args = values

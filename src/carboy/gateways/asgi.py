@@ -5,6 +5,7 @@ A sync plan goes to a thread in one hop; an async one is awaited here. The body 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -78,18 +79,19 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
             body = b""
         await send({"type": "http.response.body", "body": body})
         return
-    try:
-        await UntilGone(emit(response, request, scope, send), disconnect_of(receive))
-    except ClientGone:
-        return
+    await emit(response, request, scope, receive, send)
 
 
 def disconnect_of(receive: Receive) -> Callable[[], Awaitable[None]]:
     """Make what waits for `http.disconnect`; the body has been read."""
 
     async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        # A server may still hand out the last, empty piece of a body; whatever else comes again and again is not
+        # ASGI, and must not keep the loop busy.
+        for _ in range(2):
+            if (await receive())["type"] == "http.disconnect":
+                return
+        await asyncio.get_running_loop().create_future()
 
     return gone
 
@@ -118,8 +120,8 @@ async def read_body(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -
     return plan
 
 
-async def emit(response: Any, request: Any, scope: Scope, send: Send) -> None:
-    """Send a Response."""
+async def emit(response: Any, request: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a Response; a stream ends with its client."""
     if makes_own_output(response):
         await emit_wsgi_response(response, request, send)
         return
@@ -140,12 +142,18 @@ async def emit(response: Any, request: Any, scope: Scope, send: Send) -> None:
             await send({"type": "http.response.pathsend", "path": str(body.path)})
         else:
             await send(start)
-            async for chunk in stream_of(body):
-                if chunk:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            await UntilGone(_stream(body, send), disconnect_of(receive))
+    except ClientGone:
+        pass  # closing what was being sent is all that is left to do
     finally:
         await close(response, body)
+
+
+async def _stream(body: Any, send: Send) -> None:
+    async for chunk in stream_of(body):
+        if chunk:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def refuse_websocket(app: Served, scope: Scope, receive: Receive, send: Send) -> None:

@@ -341,11 +341,17 @@ async def asgi_as_rsgi(target: Any, scope: Any, protocol: Any) -> None:
         "extensions": {},
     }
     chunks = protocol.__aiter__()
+    ended = False
 
     async def receive() -> dict[str, Any]:
+        nonlocal ended
+        if ended:
+            await protocol.client_disconnect()
+            return {"type": "http.disconnect"}
         try:
             return {"type": "http.request", "body": await chunks.__anext__(), "more_body": True}
         except StopAsyncIteration:
+            ended = True
             return {"type": "http.request", "body": b"", "more_body": False}
 
     start: dict[str, Any] = {}

@@ -7,15 +7,16 @@ view itself, as WSGI has it, except where the view is async: its loop must not w
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from werkzeug.exceptions import HTTPException
 
 from ..pipeline import portal
 from ..pipeline.drive import run
 from ..pipeline.plan import Plan
-from ..wire.body import BodyBuffer, BodyTooLarge, declared_length
+from ..wire.body import BodyBuffer, BodyMeter, BodyTooLarge, declared_length
 from ..wire.response import STATUS_LINES, Answer, is_bodiless
 from .bridge import detour_wsgi
 from .served import Served, Visit
@@ -36,7 +37,7 @@ def application(app: Served, environ: Environ, start_response: StartResponse) ->
     ctx = app.find(request)
     plan: Plan = ctx.plan
     if plan.reads_body and (environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ):
-        plan = ctx.plan = _with_body(app, plan, environ)
+        plan = ctx.plan = _with_body(app, plan, request)
     preserve = environ.get("werkzeug.debug.preserve_context")
     if preserve is not None or plan.is_async:
         response = _run_elsewhere(plan, ctx, preserve)
@@ -76,21 +77,43 @@ def _run_elsewhere(plan: Plan, ctx: Visit, preserve: Callable[[Any], Any] | None
         ctx.holds -= 1
 
 
-def _with_body(app: Served, plan: Plan, environ: Environ) -> Plan:
+def _with_body(app: Served, plan: Plan, request: Any) -> Plan:
     """See that the body is within the limit; read it where the view is async. Errors become the plan's own."""
+    environ: Environ = request.environ
     limit = app.body_limit(plan)
     try:
         length = declared_length([environ["CONTENT_LENGTH"]]) if environ.get("CONTENT_LENGTH") else None
         if limit is not None and length is not None and length > limit:
             raise BodyTooLarge
         if plan.is_async:
-            _read(environ, limit, length)
+            # The request closes it: it may be a file.
+            request.stream = request.buffered = _read(environ, limit, length)
+        elif length is None and limit is not None and environ.get("wsgi.input_terminated"):
+            # In chunks: how much there is shows when it is read. Werkzeug's own limit would cut the body off there.
+            request.stream = io.BufferedReader(_Metered(environ["wsgi.input"], BodyMeter(limit)), _CHUNK)
     except HTTPException as error:
         return plan.failing(error)
     return plan
 
 
-def _read(environ: Environ, limit: int | None, length: int | None) -> None:
+class _Metered(io.RawIOBase):
+    """A body whose length nobody has told; reading more than the limit raises `BodyTooLarge`."""
+
+    def __init__(self, source: Any, meter: BodyMeter) -> None:
+        self.source = source
+        self.meter = meter
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self.source.read(len(buffer))
+        self.meter.count(len(chunk))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+def _read(environ: Environ, limit: int | None, length: int | None) -> BinaryIO:
     """Read the body into memory or a file, and put it in the environ's place."""
     source = environ["wsgi.input"]
     buffer = BodyBuffer(limit, length)
@@ -102,9 +125,10 @@ def _read(environ: Environ, limit: int | None, length: int | None) -> None:
         buffer.feed(chunk)
         if left is not None:
             left -= len(chunk)
-    environ["wsgi.input"] = buffer.finish()
+    body = environ["wsgi.input"] = buffer.finish()
     environ["wsgi.input_terminated"] = True
     environ["CONTENT_LENGTH"] = str(buffer.size)
+    return body
 
 
 def _pull(stream: AsyncIterator[bytes]) -> Iterator[bytes]:

@@ -35,6 +35,11 @@ class Gate:
         self.works = sys.platform == "linux"
         self.silent = _silent_socket() if self.works else None
 
+    def dispose(self) -> None:
+        """Close what is ours; the number given away is its owner's, unless it was never used."""
+        if self.silent is not None:
+            self.silent.close()
+
     @property
     def is_open(self) -> bool:
         return not self.reasons

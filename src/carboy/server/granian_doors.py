@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from granian._futures import _new_cbscheduler
 from granian._granian import ASGIWorker, RSGIWorker, SocketHolder, WorkerSignal, WSGIWorker
@@ -25,8 +25,14 @@ from .machine import descriptor_limit
 from .options import Options
 from .tally import Tally
 
+Door = Literal["asgi", "rsgi", "wsgi"]
+
 #: Threads for `def` applications on the WSGI door. Measured: 1 to 16 cost the same a request, hundreds cost more.
 WSGI_THREADS = 16
+# Any: granian's stubs tell other constructors than the ones there are.
+_HOLDER: Any = SocketHolder
+_WORKERS: dict[Door, Any] = {"asgi": ASGIWorker, "rsgi": RSGIWorker, "wsgi": WSGIWorker}
+
 #: Rust's own pool for files; its default.
 RUST_BLOCKING_THREADS = 512
 
@@ -66,12 +72,12 @@ class HTTPServer:
     finished, idle connections closed; then `ended` is called, from one of granian's threads.
     """
 
-    def __init__(self, worker_class: type[Any], gate: Gate, options: Options, python_threads: int) -> None:
+    def __init__(self, door: Door, gate: Gate, options: Options, python_threads: int) -> None:
         self.signal = WorkerSignal()
         unix = gate.listening.family == socket.AF_UNIX
-        holder = SocketHolder(gate.fd, unix, options.backlog)  # type: ignore[call-arg]  # granian's stub has no constructor
-        websockets = () if worker_class is WSGIWorker else (options.websockets,)
-        self.worker = worker_class(
+        holder = _HOLDER(gate.fd, unix, options.backlog)
+        websockets = () if door == "wsgi" else (options.websockets,)
+        self.worker = _WORKERS[door](
             1,
             (None, holder),
             None,  # no metrics pipe
@@ -107,10 +113,10 @@ class HTTPServer:
 class LoopDoor:
     """A door whose requests are tasks on this process's event loop."""
 
-    def __init__(self, worker_class: type[Any], gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, door: Door, gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.over = asyncio.Event()
-        self.server = HTTPServer(worker_class, gate, options, 1)
+        self.server = HTTPServer(door, gate, options, 1)
         self.end = self.server.end
 
     def begin(self, callback: Callable[..., Any]) -> None:
@@ -157,11 +163,11 @@ def closing_send(send: Callable[[Any], Any], scope: Any) -> Callable[[Any], Any]
 
 
 def asgi_door(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> LoopDoor:
-    return LoopDoor(ASGIWorker, gate, options, loop)
+    return LoopDoor("asgi", gate, options, loop)
 
 
 def rsgi_door(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> LoopDoor:
-    return LoopDoor(RSGIWorker, gate, options, loop)
+    return LoopDoor("rsgi", gate, options, loop)
 
 
 def rsgi_callback(app: Callable[[Any, Any], Any], tally: Tally) -> Callable[[Any], Any]:
@@ -204,7 +210,7 @@ class ClosingProtocol:
 
 
 def serve_wsgi(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> HTTPServer:
-    return HTTPServer(WSGIWorker, gate, options, options.threads or WSGI_THREADS)
+    return HTTPServer("wsgi", gate, options, options.threads or WSGI_THREADS)
 
 
 def wsgi_callback(app: WSGIApp, root_path: str, tally: Tally) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from .errors import BindError
 from .options import Options
 
-# Linux: include/uapi/asm-generic/socket.h
+# Source: Linux, include/uapi/asm-generic/socket.h.
 SO_ATTACH_FILTER = 26
 # Classic BPF over the TCP header: drop what has SYN without ACK, pass the rest.
 _NO_NEW_HANDSHAKES = (
@@ -129,6 +129,7 @@ def adopt(fd: int, options: Options) -> Listener:
     except OSError as error:
         raise BindError(f"descriptor {fd} is no socket ({error.strerror}); pass a listening stream socket") from error
     if not listens or listening.type != socket.SOCK_STREAM:
+        listening.close()
         raise BindError(f"descriptor {fd} does not listen; pass a listening stream socket")
     listening.setblocking(False)
     name = listening.getsockname()

@@ -20,10 +20,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def processors() -> int:
     """Processors this process may really use: the least of affinity and the cgroup's CPU limit, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        available = len(os.sched_getaffinity(0))
-    else:
-        available = os.cpu_count() or 1
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
     if quota is not None:
         # Rounded up: a limit of 1.5 is used by two workers, a limit of 0.5 by one.

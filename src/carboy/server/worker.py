@@ -135,6 +135,12 @@ class Pulse(threading.Thread):
             self.gate.close("loop")
         else:
             self.gate.open("loop")
+        thread_age = self.tally.thread_age(now)
+        # Not sooner: async views need no thread, and are served as long as this worker is not given up.
+        if self.options.thread_timeout and thread_age > self.options.thread_timeout:
+            self.gate.close("threads")
+        else:
+            self.gate.open("threads")
         wedged = bool(self.options.wedge_timeout) and loop_age > self.options.wedge_timeout
         descriptors = self.count_descriptors()
         message: Message = {
@@ -143,7 +149,7 @@ class Pulse(threading.Thread):
             "in_flight": self.tally.in_flight,
             "lag": round(max(self.tally.take_lag(), loop_age), 4),
             "loop_age": round(loop_age, 3),
-            "thread_age": round(self.tally.thread_age(now), 3),
+            "thread_age": round(thread_age, 3),
             "queue": offload.pool.waiting,
             "threads": len(offload.pool.threads),
             "descriptors": descriptors,

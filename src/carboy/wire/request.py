@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
 import werkzeug.wrappers
@@ -43,6 +43,8 @@ class Request(werkzeug.wrappers.Request):
     """An HTTP request."""
 
     _head: Head | None = None
+    #: The whole body, where a WSGI door has read it before the view; closed with the request.
+    buffered: BinaryIO | None = None
 
     def __init__(self, environ: dict[str, Any], populate_request: bool = True, shallow: bool = False) -> None:
         # Not Werkzeug's own: it reads and decodes everything at once (3 µs), and most requests need two parts.
@@ -182,7 +184,7 @@ class Request(werkzeug.wrappers.Request):
     def close(self) -> None:
         """Close the files of a form that was read, and the body's own."""
         super().close()
-        body = getattr(self._head, "body", None)
+        body = self.buffered if self._head is None else getattr(self._head, "body", None)
         if body is not None:
             body.close()
 
