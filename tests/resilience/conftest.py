@@ -312,6 +312,13 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str, obj
     return lambda name, value: record_property(name, str(value))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of this folder takes seconds."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what held, with its figures: in the long form, and whenever asked for details (`-v`)."""
     if not FULL and terminalreporter.verbosity <= 0:

@@ -1,5 +1,6 @@
 """The gate over granian's descriptor: closed means untouched, and nothing that came meanwhile is lost."""
 
+import os
 import select
 import socket
 import sys
@@ -13,15 +14,22 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the gate stays 
 
 
 @pytest.fixture
+def gate(listening):
+    gate = Gate(listening)
+    yield gate
+    gate.dispose()
+    os.close(gate.fd)
+
+
+@pytest.fixture
 def listening():
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         yield server
 
 
-def test_closed_gate_accepts_nothing(listening):
+def test_closed_gate_accepts_nothing(listening, gate):
     """While closed, `accept` on the given descriptor finds nobody, and the caller waits in the real queue."""
-    gate = Gate(listening)
     given = socket.socket(fileno=gate.fd)
 
     gate.close("a reason")
@@ -34,9 +42,8 @@ def test_closed_gate_accepts_nothing(listening):
     given.detach()
 
 
-def test_gate_opens_when_the_last_reason_is_withdrawn(listening):
+def test_gate_opens_when_the_last_reason_is_withdrawn(listening, gate):
     """Several may have reasons; the last one opens."""
-    gate = Gate(listening)
     given = socket.socket(fileno=gate.fd)
     gate.close("a")
     gate.close("b")
@@ -53,9 +60,8 @@ def test_gate_opens_when_the_last_reason_is_withdrawn(listening):
     assert gate.is_open
 
 
-def test_edge_triggered_poller_hears_of_those_who_came_meanwhile(listening):
+def test_edge_triggered_poller_hears_of_those_who_came_meanwhile(listening, gate):
     """Opening knocks: a poller that has seen the edge already would wait for the next client otherwise."""
-    gate = Gate(listening)
     given = socket.socket(fileno=gate.fd)
     poller = select.epoll()
     poller.register(gate.fd, select.EPOLLIN | select.EPOLLET)
@@ -75,9 +81,8 @@ def test_edge_triggered_poller_hears_of_those_who_came_meanwhile(listening):
     poller.close()
 
 
-def test_unknown_reason_opens_nothing(listening):
+def test_unknown_reason_opens_nothing(gate):
     """Withdrawing what was never given changes nothing."""
-    gate = Gate(listening)
     gate.close("a")
 
     gate.open("b")

@@ -4,12 +4,13 @@ When this fails after an upgrade, read granian's `server/mp.py` again: what a wo
 """
 
 import inspect
+import os
 import socket
 
 import granian
 import pytest
 from granian._futures import _new_cbscheduler
-from granian._granian import ASGIWorker, RSGIWorker, SocketHolder, WorkerSignal, WSGIWorker
+from granian._granian import SocketHolder, WorkerSignal
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.wsgi import _callback_wrapper
 
@@ -38,14 +39,18 @@ def test_names_and_signatures():
     assert {"set", "add_cb"} <= set(dir(WorkerSignal))
 
 
-@pytest.mark.parametrize("worker", [ASGIWorker, RSGIWorker, WSGIWorker])
+@pytest.mark.parametrize("door", ["asgi", "rsgi", "wsgi"])
 @pytest.mark.parametrize("http", ["1", "2", "auto"])
-def test_worker_can_be_built(worker, http):
+def test_worker_can_be_built(door, http):
     """The positional arguments still fit, for each door and HTTP mode."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = HTTPServer(worker, Gate(listening), Options(http=http), 1)
+        gate = Gate(listening)
+
+        server = HTTPServer(door, gate, Options(http=http), 1)
 
         assert callable(server.serve)
+        gate.dispose()
+        os.close(gate.fd)
 
 
 def test_connections_leave_descriptors_for_the_application(monkeypatch):

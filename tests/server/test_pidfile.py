@@ -51,5 +51,5 @@ def test_file_taken_over_by_another_is_left(tmp_path):
 
 def test_directory_that_does_not_exist_is_explained(tmp_path):
     """The error names the option."""
-    with pytest.raises(BindError, match="--pid-file .* cannot be written"), pid_file(str(tmp_path / "no" / "pid")):
+    with pytest.raises(BindError, match=r"--pid-file .* cannot be written"), pid_file(str(tmp_path / "no" / "pid")):
         pass
