@@ -15,7 +15,7 @@ from .options import Options
 from .pidfile import pid_file
 from .spawn import Spawner, wait_loaded
 from .supervisor import Supervisor
-from .systemd import activated_sockets
+from .systemd import Notifier, activated_sockets
 
 log = logging.getLogger("carboy.server")
 
@@ -39,7 +39,8 @@ def start(target: str | None, options: Options) -> int:
 
 
 def _start(target: str | None, asked: Options, held: contextlib.ExitStack) -> int:
-    activated = activated_sockets(os.environ)
+    # Both take their variables out of the environment, so before any worker inherits it.
+    activated, notifier = activated_sockets(os.environ), Notifier(os.environ)
     # Before the application is loaded: a port that is taken is said at once, and clients can queue already.
     listener = open_listener(asked, activated)
     early = held.enter_context(contextlib.ExitStack())
@@ -60,7 +61,7 @@ def _start(target: str | None, asked: Options, held: contextlib.ExitStack) -> in
         control = open_control(options)
         if control is not None:
             held.callback(control.close)
-        supervisor = Supervisor(spawner, options, listener, control, first)
+        supervisor = Supervisor(spawner, options, listener, control, notifier, first)
     except BaseException:
         first.end()
         raise

@@ -55,17 +55,26 @@ class Supervisor:
         options: complete.
         listener: what they serve.
         control: where orders come from; None for nowhere.
+        notifier: whom to tell how the service fares.
         first: a worker that has loaded the application already.
     """
 
-    def __init__(self, spawner: Spawner, options: Options, listener: Listener, control: ControlServer | None, first: Link) -> None:
+    def __init__(
+        self,
+        spawner: Spawner,
+        options: Options,
+        listener: Listener,
+        control: ControlServer | None,
+        notifier: Notifier,
+        first: Link,
+    ) -> None:
         self.spawner = spawner
         self.options = options
         self.size = options.workers or processors()
         self.first: Link | None = first
         self.listener = listener
         self.control = control
-        self.notifier = Notifier(os.environ)
+        self.notifier = notifier
         self.chance = random.Random()
         self.workers: dict[Link, Worker] = {}
         self.backoffs: collections.defaultdict[int, BackOff] = collections.defaultdict(BackOff)
