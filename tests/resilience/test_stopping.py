@@ -84,6 +84,24 @@ def test_sigterm_ends_a_blocked_loop_in_time(run, figure, alive):
     assert not any(alive(pid) for pid in workers)
 
 
+def test_endless_answer_is_told_to_end(run, figure):
+    """What would go on for ever hears that the worker leaves, and ends well."""
+    served = run(ready=1)
+    got = []
+    waiting = threading.Thread(target=lambda: got.append(served.get("/until-leaving")))
+    waiting.start()
+    time.sleep(0.3)
+
+    served.signal(signal.SIGTERM)
+    waiting.join(10)
+    seconds = served.wait(10)
+
+    figure("gone after, seconds", f"{seconds:.2f}")
+    assert got
+    assert got[0].startswith("one")
+    assert "cut off" not in served.text()
+
+
 def test_ctrl_c_is_quick_and_quiet(run, figure):
     """SIGINT: gone within two seconds, exit code 0, no traceback."""
     served = run(ready=2)

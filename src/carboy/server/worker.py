@@ -42,6 +42,9 @@ PULSE = 0.5
 GATE_AFTER = 1.0
 #: Time to end in after the main process has gone.
 ORPHAN_LIMIT = 3.0
+#: Key of an `asyncio.Event` in the state of every ASGI scope: set when the worker begins to leave, so that what
+#: would go on for ever (event streams, WebSockets) can say goodbye instead of being cut off.
+LEAVING = "carboy.leaving"
 #: Exit codes the main process can tell from others.
 FAILED, CUT_OFF = 3, 4
 
@@ -61,6 +64,8 @@ class Pulse(threading.Thread):
         self.options = options
         #: Ends the server gracefully; set once there is one.
         self.end: Callable[[], None] | None = None
+        #: Tells the application that we leave; set where there is a loop.
+        self.announce: Callable[[], None] | None = None
         #: Asks a loop that is not ours to turn; set where there is one.
         self.prod: Callable[[], None] | None = None
         self.lines = Lines()
@@ -198,6 +203,8 @@ class Pulse(threading.Thread):
             self.tally.draining = True
             self.gate.close("leaving")
             self.send({"is": "leaving"})
+            if self.announce is not None:
+                self.announce()
         if now >= self.deadline:
             log.warning("worker %d: time is up; %d requests are cut off", os.getpid(), self.tally.in_flight)
             self.send({"is": "cut off", "in_flight": self.tally.in_flight})
@@ -212,6 +219,12 @@ class Pulse(threading.Thread):
             else:
                 self.end()
         return min(now + PULSE, self.deadline)
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    # A loop that is closed already has nobody to tell.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(event.set)
 
 
 def _readable(watched: list[socket.socket], seconds: float) -> list[socket.socket]:
@@ -304,6 +317,8 @@ class Worker:
                 await prove(layered, self.options.ready_path)
             door = granian_doors.asgi_door(self.gate, self.options, loop)
             state = lifespan.state if lifespan is not None else {}
+            state[LEAVING] = leaving = asyncio.Event()
+            self.pulse.announce = lambda: _set_soon(loop, leaving)
             callback = granian_doors.asgi_callback(layered, state, self.root_path, self.tally)
         self.pulse.end = door.end
         self.tally.probe = lambda: probe_threads(loop)

@@ -31,6 +31,8 @@ async def app(scope, receive, send):
                 leaked.append(os.open(os.devnull, os.O_RDONLY))
         except OSError:
             pass
+    elif path == "/until-leaving":
+        await scope["state"]["carboy.leaving"].wait()
     elif path == "/exit":
         os._exit(7)
     body = f"{RELEASE} {os.getpid()}".encode()
