@@ -27,7 +27,7 @@ def run(tmp_path):
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONPATH": os.pathsep.join([str(SOURCE.parent), str(tmp_path)]),
         }
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "carboy.testing.plugin", *args]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "carboy_pytest", *args]
         return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120).stdout
 
     return run

@@ -1,7 +1,8 @@
 """The pytest plugin: `client`, `async_client`, `runner` and `live_server` for a project that has an `app` fixture.
 
-It is loaded by every pytest run on a machine that has this package installed; so this file imports pytest and
-nothing else, and the fixtures import what they need when a test asks for them. Where another plugin has a fixture of
+It is loaded by every pytest run on a machine that has this package installed; so it stands beside the package, imports
+pytest and nothing else (`import carboy` answers `import flask`, which a project that has nothing to do with Carboy must
+not get), and the fixtures import what they need when a test asks for them. Where another plugin has a fixture of
 the same name (pytest-flask and pytest-django have), that one is left alone; a project's own conftest wins in any case.
 """
 
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .asyncclient import AsyncClient
-    from .runner import CliRunner
-    from .server import LiveServer
+    from carboy.testing.asyncclient import AsyncClient
+    from carboy.testing.runner import CliRunner
+    from carboy.testing.server import LiveServer
 
 DOOR_OPTION = "--carboy-door"
 
@@ -55,7 +56,7 @@ def _client(app: Any, pytestconfig: pytest.Config) -> Any:
 
 def _async_client(app: Any) -> AsyncClient:
     """An async client of the `app` fixture; `async with async_client:` runs the app's lifespan."""
-    from .asyncclient import AsyncClient
+    from carboy.testing.asyncclient import AsyncClient
 
     return AsyncClient(app)
 
@@ -67,7 +68,7 @@ def _runner(app: Any) -> CliRunner:
 
 def _live_server(app: Any) -> Iterator[LiveServer]:
     """A real server of the `app` fixture, on a free port; `live_server.url` says where."""
-    from .server import LiveServer
+    from carboy.testing.server import LiveServer
 
     with LiveServer(app) as server:
         yield server
