@@ -44,7 +44,7 @@ from .lifespan import Lifespan
 from .logging import create_logger
 from .mounts import Mount, Mounts
 from .paths import instance_path_of
-from .plans import FINAL, INSIDE, PLAIN, Plans
+from .plans import ASYNC_DOOR, FINAL, INSIDE, PLAIN, SYNC_DOOR, Plans
 from .request import Request
 from .respond import make_response, whole
 from .response import Response
@@ -172,6 +172,9 @@ class App(Scaffold):
     own_verbs: ClassVar[Mapping[str, Any]] = {}
     _got_first_request = False
     _plans: Plans | None = None
+    #: Mounts, or middleware around one of the doors, may want a request. PERF: an attribute, not a property: each
+    #: request reads it. True also while there are no plans; who then looks for a detour finds none.
+    has_detours = True
 
     def __init__(
         self,
@@ -267,6 +270,7 @@ class App(Scaffold):
         """Forget the plans: a declaration has changed. The next request compiles what it needs anew."""
         if self.__dict__.get("_plans") is not None:
             object.__setattr__(self, "_plans", None)
+            object.__setattr__(self, "has_detours", True)
 
     @property
     def plans(self) -> Plans:
@@ -275,15 +279,8 @@ class App(Scaffold):
         if plans is None or (plans.watches_map and not plans.table.is_current()):
             plans = Plans(self)
             object.__setattr__(self, "_plans", plans)
+            object.__setattr__(self, "has_detours", plans.has_detours)
         return plans
-
-    @property
-    def has_detours(self) -> bool:
-        """Whether mounts, or middleware around one of the doors, may want a request."""
-        plans = self._plans
-        if plans is None:
-            plans = self.plans
-        return plans.has_detours
 
     def find(self, request: Any, on_loop: bool = False) -> Context:
         """Give a request its context, with the plan it will follow.
@@ -300,7 +297,11 @@ class App(Scaffold):
             ctx = self.request_context(request.environ)
         else:
             ctx = Context(self, request)
-        ctx.plan = plans.find(ctx, on_loop)
+        entry = plans.match(ctx)
+        ctx.is_matched = True
+        method = request.method
+        plan = (plans.loop_plans if on_loop else plans.door_plans).get((entry, method))
+        ctx.plan = plan if plan is not None else plans.plan_of(entry, method, ASYNC_DOOR if on_loop else SYNC_DOOR)
         return ctx
 
     def freeze(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -21,7 +21,6 @@ from ..pipeline.signals import request_finished, request_started
 from ..pipeline.step import Step, is_async, segments
 from ..routing.map import Map
 from ..routing.table import Entry, Table
-from ..wire.errors import MalformedCookie
 from . import journey
 from .ctx import Context
 from .request import blueprint_names
@@ -58,8 +57,8 @@ PLAIN = Way(
 )
 #: What `super().full_dispatch_request()` follows.
 INSIDE = Way(sync=True, ignoring=frozenset({"full_dispatch_request"}))
-#: What `super().handle_exception()` ends with.
-FINAL = Way(sync=True)
+#: What `super().handle_exception()` ends with: all that stands after the view, though the verb around it is replaced.
+FINAL = INSIDE
 
 
 def _shown(step_of: Any, phase: str, function: Any, *, awaits: bool = False, blocking: bool = False) -> Step:
@@ -105,7 +104,7 @@ class Plans:
 
     def match(self, ctx: Context) -> Entry | None:
         """Set the request's rule and values, or why there are none; return the rule's entry."""
-        request: Any = ctx.request
+        request: Any = ctx._request
         try:
             if self.is_plain:
                 hit = self.table.match(self.domain, request.path, request.method)
@@ -124,16 +123,6 @@ class Plans:
         request.url_rule = rule
         request.view_args = values
         return self.table.entry_for(rule)
-
-    def find(self, ctx: Context, on_loop: bool) -> Plan:
-        """Find the plan of a request."""
-        entry = self.match(ctx)
-        ctx.is_matched = True
-        method = ctx._request.method
-        plan = (self.loop_plans if on_loop else self.door_plans).get((entry, method))
-        if plan is None:
-            plan = self.plan_of(entry, method, ASYNC_DOOR if on_loop else SYNC_DOOR)
-        return plan
 
     def by_hand(self, ctx: Context, way: Way) -> Plan:
         """The plan that a verb follows when a guest calls it."""
@@ -225,6 +214,8 @@ class Plans:
             shown: what to print as the view.
         """
         app = self.app
+        plain_bind, plain_view = bind, view
+        inner: Plan | None = None
 
         def replaced(verb: str) -> bool:
             return verb not in way.ignoring and app.is_replaced(verb)
@@ -261,6 +252,14 @@ class Plans:
             bind, view, awaits = _no_values, lambda: app.full_dispatch_request(), False
             view_step = _shown(view, "view", app.full_dispatch_request)
             respond, rescue = _as_it_is, _raise_again
+            fail = functools.partial(_fail_outside, invoke)
+            inner = replace(
+                self.build(
+                    names, plain_bind, plain_view, way=INSIDE, blocking=blocking, shown=shown, reads_body=reads_body, body_limit=body_limit
+                ),
+                layers=tuple(app.layers),
+                fail=fail,
+            )
         if "full_dispatch_request" in way.ignoring:
             fail = _raise_again
 
@@ -296,14 +295,13 @@ class Plans:
             finished=_announce_end,
             reads_body=reads_body,
             body_limit=body_limit,
+            inner=inner,
             steps=steps,
         )
 
     def before_steps(self, names: list[str], follows_loop: bool) -> Iterator[Step]:
         app = self.app
-        if not app.opens_sessions_lazily():
-            yield Step(_open_session, "before", app.session_interface.open_session, blocking=True)
-        yield from app.fitted_before
+        yield from (step for step in app.fitted_before if step.when is None or step.when(app))
         for name in (None, *reversed(names)):
             for function in app.url_value_preprocessors.get(name, ()):
                 yield Step(functools.partial(_preprocess_values, function), "before", function)
@@ -329,11 +327,7 @@ class Plans:
                     yield Step(functools.partial(_pass_response_async, function), "after", function, True)
                 else:
                     yield Step(functools.partial(_pass_response, function), "after", function, False, True)
-        yield from app.fitted_after
-        if app.opens_sessions_lazily():
-            yield Step(_save_touched_session, "after", _save_touched_session)
-        else:
-            yield Step(_save_session, "after", app.session_interface.save_session, blocking=True)
+        yield from (step for step in app.fitted_after if step.when is None or step.when(app))
 
     def binder(self, view: Callable[..., Any], shown: Any, rule: Any) -> Callable[[Any], dict[str, Any]]:
         """Make what fills the view's parameters: the URL's values, and what it asks for by annotation or name."""
@@ -449,33 +443,6 @@ async def _pass_response_async(function: Callable[[Any], Any], ctx: Context) -> 
     ctx.response = await function(whole(ctx))
 
 
-def _open_session(ctx: Context) -> None:
-    ctx._session  # noqa: B018  # opened by reading it
-
-
-def _save_session(ctx: Context) -> None:
-    app: Any = ctx.app
-    session = ctx.opened_session
-    # None: it could not be opened, and the request has been answered with that error.
-    if session is not None and not app.session_interface.is_null_session(session):
-        app.session_interface.save_session(app, session, whole(ctx))
-
-
-def _save_touched_session(ctx: Context) -> None:
-    if ctx.opened_session is None:
-        app: Any = ctx.app
-        if not app.session_interface.needs_refresh(app, ctx._request):
-            return
-        try:
-            ctx._session  # noqa: B018  # opened by reading it
-        except MalformedCookie:
-            return  # there is no session in what is no cookie
-    _save_session(ctx)
-
-
-_save_touched_session.takes_answer = True  # type: ignore[attr-defined]  # it asks for a Response only to set a cookie
-
-
 def _call(function: Callable[[], Any], ctx: Context) -> Any:
     return function()
 
@@ -506,6 +473,11 @@ async def _raise_again(ctx: Context, error: Exception) -> Any:
     raise error
 
 
+async def _fail_outside(invoke: journey.Invoke, ctx: Context, error: Exception) -> None:
+    """Answer what a replaced `full_dispatch_request` let out; what it would have run after the view runs now."""
+    await journey.fail(invoke, ctx, error, ctx.plan.inner)
+
+
 def _announce_start(ctx: Context) -> None:
     app: Any = ctx.app
     request_started.send(app, _async_wrapper=app.ensure_sync)
@@ -519,5 +491,7 @@ def _announce_end(ctx: Context) -> None:
 async def _tear_down_on_loop(invoke: journey.Invoke, ctx: Context, exc: BaseException | None) -> None:
     if ctx.is_last:
         ctx.is_torn_down = True
+        if exc is not None and ctx.app.should_ignore_error(exc):  # type: ignore[attr-defined]  # the app's verb
+            exc = None
         await journey.tear_down(invoke, ctx, exc, ctx.owns_app)
 
