@@ -1,5 +1,6 @@
 """The long form only: growth over many requests, and ten minutes of mixed traffic with kills and reloads."""
 
+import faulthandler
 import os
 import re
 import signal
@@ -33,6 +34,8 @@ def test_fifty_thousand_requests_grow_a_worker_by_a_megabyte_at_most(run, under_
 
 def test_soak_loses_only_what_was_in_flight_in_killed_workers(run, under_load, folder, figure):
     """Mixed traffic, a kill and a reload every 30 s: nothing else is lost."""
+    # The suite's watchdog for hanging tests is not meant for one that takes minutes.
+    faulthandler.cancel_dump_traceback_later()
     served = run(ready=2, target="both:app")
     until = time.monotonic() + SOAK
     kills = reloads = 0

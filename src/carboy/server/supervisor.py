@@ -37,6 +37,8 @@ log = logging.getLogger("carboy.server")
 TICK = 0.25
 #: A worker that was told to leave ends itself; it is killed so much later.
 GRACE = 0.7
+#: One that is still starting is killed so much later.
+STARTER_LIMIT = 1.0
 #: Missing beats are given so much more than a blocked loop: the worker's own watchdog says more about the cause.
 SILENCE = 2.0
 #: Workers to keep when a reload replaces several at a time: one in four is in renewal.
@@ -141,16 +143,16 @@ class Supervisor:
         until = time.monotonic() + limit + min(GRACE, limit / 4)
         if worker.state is not State.LEAVING:
             if worker.state is State.STARTING:
-                # Nothing is in flight, and it does not listen yet.
-                until = time.monotonic()
+                # It may have begun to serve this moment, so it gets the order; loading, it cannot hear it for long.
+                until = min(until, time.monotonic() + STARTER_LIMIT)
             worker.pass_to(State.LEAVING)
             worker.deadline = until
         worker.deadline = min(until, worker.deadline or until)
         self.link_of(worker).send({"do": "leave", "limit": limit, "drain": self.drain if drain is None else drain})
 
-    def kill(self, worker: Worker, sort: signal.Signals = signal.SIGKILL) -> None:
+    def kill(self, worker: Worker) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.pid, sort)
+            os.kill(worker.pid, signal.SIGKILL)
 
     def hear(self, link: Link) -> None:
         """Read what a worker says; its end of file is its death."""
@@ -347,10 +349,13 @@ class Supervisor:
                 worker.deadline = now + 2.0  # for the new one to be ready; then it is of no use any more
                 if worker.successor is None:
                     self.start_worker(worker.slot, replaces=worker)
-            elif self.options.thread_timeout and worker.thread_age > self.options.thread_timeout and worker.successor is None:
+            elif self.has_no_threads(worker) and worker.successor is None and now >= self.backoffs[worker.slot].not_before:
                 log.error("worker %d: no thread has been free for %.0f s; it is replaced", worker.pid, worker.thread_age)
                 self.restarts["threads"] += 1
                 self.start_worker(worker.slot, replaces=worker)
+
+    def has_no_threads(self, worker: Worker) -> bool:
+        return 0 < self.options.thread_timeout < worker.thread_age
 
     def recycle(self, now: float) -> None:
         """Replace one worker that has had its time; one at a time, so that strength holds."""
@@ -454,8 +459,6 @@ class Supervisor:
         # The workers end a little before us, and are killed a little before the limit.
         inner = max(0.0, left - min(2 * GRACE, left / 4))
         for worker in tuple(self.workers.values()):
-            if worker.state is State.STARTING and worker.replaces is None and left > 0:
-                self.kill(worker)
             self.dismiss(worker, inner, self.drain)
 
     def wait_for_queue(self, patience: float) -> None:
