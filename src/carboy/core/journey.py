@@ -90,8 +90,11 @@ async def rescue(invoke: Invoke, ctx: Context, error: Exception) -> Any:
     return answer if handler is None else await invoke(handler, answer)
 
 
-async def fail(invoke: Invoke, ctx: Context, error: Exception) -> None:
+async def fail(invoke: Invoke, ctx: Context, error: Exception, plan: Plan | None = None) -> None:
     """Make the 500 of an error that nothing answered, as `ctx.response`.
+
+    Args:
+        plan: what runs after the response; the context's own unless told.
 
     Raises:
         Exception: *error* itself, where errors propagate (debug, testing).
@@ -100,7 +103,7 @@ async def fail(invoke: Invoke, ctx: Context, error: Exception) -> None:
     if app.is_replaced("handle_exception"):
         ctx.response = await invoke(app.handle_exception, error)
     else:
-        await fail_by_hand(invoke, ctx.plan, ctx, error)
+        await fail_by_hand(invoke, plan or ctx.plan, ctx, error)
 
 
 async def fail_by_hand(invoke: Invoke, plan: Plan, ctx: Context, error: Exception) -> None:

@@ -44,6 +44,8 @@ class Plan:
         started: tells who listens that a request begins; finished: that its response is ready.
         reads_body: the gateway reads the body before it follows the plan.
         body_limit: most bytes of a body; None is the app's setting.
+        inner: where a verb that a guest has replaced follows the plan as a whole, the plan without that verb: for what
+            goes wrong outside it.
         steps: everything above as declared, for people.
     """
 
@@ -64,6 +66,7 @@ class Plan:
     finished: Callable[[Any], None]
     reads_body: bool = True
     body_limit: int | None = None
+    inner: Plan | None = None
     steps: tuple[Step, ...] = field(default=(), compare=False)
 
     def failing(self, error: Exception) -> Plan:
@@ -72,7 +75,7 @@ class Plan:
         def fail(**_: Any) -> Any:
             raise error
 
-        return replace(self, inward=(), bind=_nothing, view=fail, view_awaits=False)
+        return replace(self.inner or self, inward=(), bind=_nothing, view=fail, view_awaits=False)
 
 
 def _nothing(ctx: Any) -> dict[str, Any]:
