@@ -34,6 +34,18 @@ def test_reload_and_stop_lose_nothing_through_every_door(run, under_load, folder
 
 
 @pytest.mark.parametrize("door", DOORS)
+def test_ready_path_is_asked_through_every_door(run, door):
+    """--ready-path counts whatever the door; one that is not there keeps the server from starting."""
+    good = run("--interface", door, "--ready-path", "/async", ready=1, target="both:app")
+    assert good.get().startswith("one")
+
+    bad = run("--interface", door, "--ready-path", "/nowhere", "--control", "off", ready=None, target="both:app")
+
+    assert bad.process.wait(20) == 1
+    assert "--ready-path /nowhere answered 404" in bad.text()
+
+
+@pytest.mark.parametrize("door", DOORS)
 def test_stream_is_finished_before_the_end(run, door):
     """SIGTERM in the middle of a streamed answer: the client gets all of it."""
     served = run("--interface", door, ready=1, target="both:app")

@@ -100,10 +100,10 @@ def test_broken_release_changes_nothing(run, under_load, folder, wait_until, fig
 
 def test_release_that_starts_and_is_not_ready_changes_nothing(run, folder, wait_until):
     """A release whose --ready-path fails is broken too."""
-    served = run("--ready-path", "/ready", ready=1)
+    served = run("--ready-path", "/", ready=1)
     before = served.ready()
     text = (folder / "app.py").read_text()
-    (folder / "app.py").write_text(text.replace('if path.startswith("/sleep/")', 'if path == "/ready":\n        raise RuntimeError("no database")\n    if path.startswith("/sleep/")'))
+    (folder / "app.py").write_text(text.replace('if path.startswith("/sleep/")', 'if path == "/":\n        raise RuntimeError("no database")\n    if path.startswith("/sleep/")'))
 
     served.signal(signal.SIGHUP)
     wait_until(lambda: "no database" in served.text(), 15)

@@ -308,13 +308,12 @@ class Worker:
             await lifespan.start()
         elif rsgi and hasattr(app, "__rsgi_init__"):
             app.__rsgi_init__(loop)
+        await self.prove()
         if rsgi:
             door = granian_doors.rsgi_door(self.gate, self.options, loop)
             callback = granian_doors.rsgi_callback(app.__rsgi__, self.tally)
         else:
             layered = production(app, self.options)
-            if self.options.ready_path is not None:
-                await prove(layered, self.options.ready_path)
             door = granian_doors.asgi_door(self.gate, self.options, loop)
             state = lifespan.state if lifespan is not None else {}
             state[LEAVING] = leaving = asyncio.Event()
@@ -334,6 +333,7 @@ class Worker:
     def run_wsgi(self, loop: asyncio.AbstractEventLoop) -> None:
         over = threading.Event()
         lifespan = self.start_beside()
+        portal.call(self.prove)
         server = granian_doors.serve_wsgi(self.gate, self.options, loop)
         self.pulse.end = server.end
         signal.signal(signal.SIGTERM, lambda *_: self.pulse.leave())
@@ -347,6 +347,7 @@ class Worker:
         from ..gateways.fastcgi import FastCGIServer
 
         lifespan = self.start_beside()
+        portal.call(self.prove)
         threads = self.options.threads or granian_doors.WSGI_THREADS
         server = FastCGIServer(counted(self.wsgi_entry(), self.tally), self.gate.listening, threads=threads, prefix=self.root_path)
         # It takes what the kernel holds for us and drains by itself.
@@ -356,6 +357,19 @@ class Worker:
         self.tell_ready()
         server.serve_forever()
         self.stop_beside(lifespan)
+
+    async def prove(self) -> None:
+        """Have the application answer --ready-path, whatever door it will be served through.
+
+        Raises:
+            WorkerFailed: it did not, or it cannot be asked.
+        """
+        path = self.options.ready_path
+        if path is None:
+            return
+        if not apps.is_asgi(self.served.app):
+            raise WorkerFailed(f"--ready-path {path} asks by ASGI, which {self.served.name} does not speak; leave it out")
+        await prove(production(self.served.app, self.options), path)
 
     def start_beside(self) -> Lifespan | None:
         """Behind a sync door: start the application's lifespan on the loop that runs its async code."""
