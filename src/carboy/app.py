@@ -11,7 +11,8 @@ from .extend import fit
 from .gateways import asgi, rsgi, wsgi
 from .standard import static, templating
 from .standard.json import DefaultJSONProvider, JSONProvider
-from .standard.sessions import SecureCookieSessionInterface, SessionInterface
+from .standard.sessions import SecureCookieSessionInterface, SessionInterface, Sessions
+from .standard.views import Views
 
 T = TypeVar("T")
 
@@ -35,6 +36,8 @@ class Carboy(App):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for equipment in (Sessions, templating.Templating, static.Static, Views):
+            fit(self, equipment())
         #: The JSON provider: `app.json.dumps`, `loads`, `response`.
         self.json: JSONProvider = self.json_provider_class(self)
         self.static_files = static.StaticFiles()

@@ -101,7 +101,15 @@ class Fitting:
         services = self.app.services
         self.app.sources[kind] = lambda ctx: services.get(ctx, kind)
 
-    def before(self, f: Hook, *, first: bool = False, after: Hook | None = None, blocking: bool = True) -> None:
+    def before(
+        self,
+        f: Hook,
+        *,
+        first: bool = False,
+        after: Hook | None = None,
+        blocking: bool = True,
+        when: Callable[[App], bool] | None = None,
+    ) -> None:
         """Run a step before the view, after the app's equipment and before the guests' hooks.
 
         Args:
@@ -109,12 +117,25 @@ class Fitting:
             first: before all that is fitted.
             after: right after this step.
             blocking: whether it may block; one that never does is run on the event loop itself.
+            when: asked each time plans are compiled; where it says no, the step has no place in them.
         """
-        _place(self.app.fitted_before, self._step(f, "before", blocking), first, after)
+        _place(self.app.fitted_before, self._step(f, "before", blocking, when), first, after)
 
-    def after(self, f: Hook, *, first: bool = False, after: Hook | None = None, blocking: bool = True) -> None:
-        """Run a step on the response (`ctx.response`), after the guests' own."""
-        _place(self.app.fitted_after, self._step(f, "after", blocking), first, after)
+    def after(
+        self,
+        f: Hook,
+        *,
+        first: bool = False,
+        after: Hook | None = None,
+        blocking: bool = True,
+        when: Callable[[App], bool] | None = None,
+    ) -> None:
+        """Run a step on the response (`ctx.response`), after the guests' own.
+
+        A function with the attribute `takes_answer = True` works on a light `Answer` too; with any other step a route's
+        responses are whole Responses. The session is saved by the last step; `first=True` stands before it.
+        """
+        _place(self.app.fitted_after, self._step(f, "after", blocking, when), first, after)
 
     def layer(self, layer: Layer) -> None:
         """Put code around each request: a generator function with one `yield`, given the context."""
@@ -165,9 +186,9 @@ class Fitting:
         self.app.checks.append((f"{self.name}.{id}", f))
 
     @staticmethod
-    def _step(f: Hook, phase: str, blocking: bool) -> Step:
+    def _step(f: Hook, phase: str, blocking: bool, when: Callable[[App], bool] | None) -> Step:
         awaits = is_async(f)
-        return Step(f, phase, f, awaits, blocking and not awaits)
+        return Step(f, phase, f, awaits, blocking and not awaits, when)
 
 
 def _place(steps: list[Step], step: Step, first: bool, after: Hook | None) -> None:

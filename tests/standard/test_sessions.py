@@ -27,6 +27,8 @@ from carboy.standard.sessions import (
     Sessions,
     check_cookie,
     check_secret_key,
+    save,
+    save_if_touched,
 )
 from carboy.wire.response import Response
 from carboy.wire.tagged import JSONTag, TaggedJSONSerializer
@@ -695,41 +697,13 @@ def test_an_interface_with_its_own_idea_of_sending_is_asked(app):
 # ── as equipment ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Fitting:
-    """The verbs that sessions use, written down."""
-
-    def __init__(self, app):
-        self.app = app
-        self.sources = {}
-        self.checks = {}
-
-    def source(self, kind, extract):
-        self.sources[kind] = extract
-
-    def check(self, name, function):
-        self.checks[name] = function
-
-
-def test_sessions_are_fitted_as_a_view_parameter_with_two_checks(app):
-    """A view may ask for the session by its type."""
-    fit = Fitting(app)
-    interface = ByTheBook()
-
-    Sessions(interface).setup(fit)
-
-    assert app.session_interface is interface
-    assert set(fit.sources) == {SessionMixin, SecureCookieSession}
-    assert fit.sources[SessionMixin](SimpleNamespace(session="the session")) == "the session"
-    assert fit.checks == {"secret-key": check_secret_key, "cookie": check_cookie}
-
-
-def test_an_interface_the_app_has_is_left(app):
-    """Fitting without one changes nothing."""
-    app.session_interface = interface = ByTheBook()
-
-    Sessions().setup(Fitting(app))
-
-    assert app.session_interface is interface
+def test_sessions_are_fitted_in_every_app(carboy_app):
+    """Steps that open and save, the session as a view parameter, and two checks: all through the socket."""
+    assert isinstance(carboy_app.fitted["session"], Sessions)
+    assert set(carboy_app.sources) >= {SessionMixin, SecureCookieSession}
+    assert carboy_app.sources[SessionMixin](SimpleNamespace(session="the session")) == "the session"
+    assert dict(carboy_app.checks) | {"session.secret-key": check_secret_key, "session.cookie": check_cookie} == dict(carboy_app.checks)
+    assert [step.function for step in carboy_app.fitted_after] == [save_if_touched, save]
 
 
 @pytest.mark.parametrize(
@@ -869,7 +843,6 @@ def test_an_interface_of_ones_own_is_opened_for_every_request(carboy_app):
 
 def test_a_view_asks_for_the_session_by_its_type(carboy_app):
     """Once sessions are fitted as equipment."""
-    carboy_app.fit(Sessions())
 
     @carboy_app.get("/typed")
     def typed(visitor: SecureCookieSession):

@@ -121,7 +121,7 @@ def test_plugin_file_imports_nothing_but_pytest(tmp_path):
         import importlib.util, sys
         import pytest
         before = set(sys.modules)
-        spec = importlib.util.spec_from_file_location("plugin", {str(SOURCE / "testing" / "plugin.py")!r})
+        spec = importlib.util.spec_from_file_location("plugin", {str(SOURCE.parent / "carboy_pytest.py")!r})
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
         print(sorted(name for name in set(sys.modules) - before if name.partition(".")[0] in {{"carboy", "werkzeug", "flask"}}))
     """

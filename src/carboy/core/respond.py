@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..pipeline import portal
-from ..wire.response import Answer
+from ..wire.response import Answer, is_bodiless
 from .ctx import Context, request_var
 
 HTML = ("Content-Type", "text/html; charset=utf-8")
@@ -124,6 +124,7 @@ def light(app: Any) -> Callable[[Context, Any], Any]:
     make = app.make_response
     provider = app.json
     encode: Callable[[Any], bytes] | None = getattr(provider, "encode_response", None)
+    plain = frozenset({str, bytes} if encode is None else {str, bytes, dict, list})
     json_type = ("Content-Type", getattr(provider, "mimetype", "application/json"))
 
     def respond(ctx: Context, value: Any) -> Any:
@@ -138,6 +139,9 @@ def light(app: Any) -> Callable[[Context, Any], Any]:
             return value
         if kind is bytes:
             return Answer(200, [HTML, ("Content-Length", str(len(value)))], value)
+        if kind is tuple and len(value) == 2 and type(value[0]) in plain and type(value[1]) is int and not is_bodiless(value[1]):
+            _, headers, body = respond(ctx, value[0])
+            return Answer(value[1], headers, body)
         return make(value)
 
     return respond

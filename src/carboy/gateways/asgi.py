@@ -19,7 +19,7 @@ from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
 from ..wire.response import Answer, is_bodiless
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
-from .emit import close, headers_of, is_empty, makes_own_output, stream_of
+from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output, stream_of
 from .gone import ClientGone, UntilGone
 from .heads import AsgiHead, encoded, has_body, path_in_app
 from .served import Served, Visit
@@ -129,14 +129,17 @@ async def emit(response: Any, request: Any, scope: Scope, receive: Receive, send
     headers = headers_of(response, method, {})
     start = {"type": "http.response.start", "status": response.status_code, "headers": encoded(headers)}
     body = response.response
+    if is_whole(response):
+        await send(start)
+        await send({"type": "http.response.body", "body": b"" if is_empty(response, method) else joined(body)})
+        return
     try:
         if is_empty(response, method):
             await send(start)
             await send({"type": "http.response.body", "body": b""})
         elif type(body) is list or type(body) is tuple:
-            whole = b"".join(item.encode() if isinstance(item, str) else item for item in body)
             await send(start)
-            await send({"type": "http.response.body", "body": whole})
+            await send({"type": "http.response.body", "body": joined(body)})
         elif type(body) is FilePayload and body.is_whole_file and "http.response.pathsend" in scope.get("extensions", ()):
             await send(start)
             await send({"type": "http.response.pathsend", "path": str(body.path)})

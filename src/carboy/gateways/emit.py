@@ -10,13 +10,31 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from ..pipeline.offload import offload
 from ..wire.response import HeaderPairs, final_headers, is_bodiless
 
-_OWN_OUTPUT = ("get_wsgi_response", "get_app_iter", "__call__")
-
 
 def makes_own_output(response: Any) -> bool:
     """Whether a guest's response class writes itself in WSGI's way, so that it must be asked to."""
     kind = type(response)
-    return any(getattr(kind, name, None) is not getattr(WerkzeugResponse, name) for name in _OWN_OUTPUT)
+    return (
+        kind.__call__ is not WerkzeugResponse.__call__
+        or kind.get_wsgi_response is not WerkzeugResponse.get_wsgi_response
+        or kind.get_app_iter is not WerkzeugResponse.get_app_iter
+    )
+
+
+def is_whole(response: Any) -> bool:
+    """Whether the body is there in one list, and nothing is to be done when it has been sent."""
+    kind = type(response)
+    return (
+        type(response.response) is list
+        and not response._on_close
+        and kind.close is WerkzeugResponse.close
+        and kind.iter_encoded is WerkzeugResponse.iter_encoded
+    )
+
+
+def joined(body: list[str | bytes] | tuple[str | bytes, ...]) -> bytes:
+    """A whole body's bytes."""
+    return b"".join([item.encode() if isinstance(item, str) else item for item in body])
 
 
 def headers_of(response: Any, method: str, environ: Any) -> HeaderPairs:

@@ -6,6 +6,7 @@ exception, so a stream is spooled first: what a client sees is whole, or an erro
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from typing import Any
 
@@ -19,11 +20,15 @@ from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
 from ..wire.response import Answer, HeaderPairs, is_bodiless
 from .bridge import detour_rsgi, whole_wsgi_response
-from .emit import close, headers_of, is_empty, makes_own_output, stream_of
+from .emit import close, headers_of, is_empty, joined, makes_own_output, stream_of
+from .gone import ClientGone, UntilGone
 from .heads import RsgiHead, lowered
 from .served import Served, Visit
 
 _CHUNK = 64 * 1024
+
+#: Most bytes of a stream that are collected before they are sent.
+MOST_SPOOLED = 64 * 1024 * 1024
 
 
 async def application(app: Served, scope: Any, protocol: Any) -> None:
@@ -51,7 +56,13 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
         plan = ctx.plan = await read_body(app, plan, head, protocol)
         if head.body is not None:
             request.stream = head.body
-    response = await run(plan, ctx) if plan.is_async else await offload(drive, run(plan, ctx))
+    try:
+        if not plan.is_async:
+            response = await offload(drive, run(plan, ctx))
+        else:
+            response = await UntilGone(run(plan, ctx), protocol.client_disconnect)
+    except ClientGone:
+        return
     if type(response) is Answer:
         status, headers, body = response
         if method == "HEAD" or is_bodiless(status):
@@ -108,7 +119,7 @@ async def emit(response: Any, request: Any, method: str, protocol: Any) -> None:
         if is_empty(response, method):
             protocol.response_empty(status, headers)
         elif type(body) is list or type(body) is tuple:
-            protocol.response_bytes(status, headers, b"".join(item.encode() if isinstance(item, str) else item for item in body))
+            protocol.response_bytes(status, headers, joined(body))
         elif type(body) is FilePayload:
             if body.is_whole_file:
                 protocol.response_file(status, headers, str(body.path))
@@ -116,15 +127,39 @@ async def emit(response: Any, request: Any, method: str, protocol: Any) -> None:
                 protocol.response_file_range(status, headers, str(body.path), body.offset, body.offset + body.length)
         else:
             await _spooled(status, headers, body, protocol)
+    except ClientGone:
+        pass  # closing what was being sent is all that is left to do
+    except StreamRefused as error:
+        logging.getLogger(__name__).error("%s %s: %s", method, request.path, error)
+        protocol.response_empty(500, [])
     finally:
         await close(response, body)
 
 
+class StreamRefused(RuntimeError):
+    """This door cannot send a stream as it should be sent; `--interface asgi` can."""
+
+
 async def _spooled(status: int, headers: HeaderPairs, body: Any, protocol: Any) -> None:
-    """Collect a stream, then send it: an error comes out before the first byte is sent."""
-    with tempfile.SpooledTemporaryFile(max_size=MEMORY_THRESHOLD, mode="w+b") as spool:
+    """Collect a stream, then send it: an error comes out before the first byte is sent.
+
+    Raises:
+        StreamRefused: it is endless by its type, or too long to be kept.
+        ClientGone: nobody waits for it any more.
+    """
+    if any(name == "content-type" and value.startswith("text/event-stream") for name, value in headers):
+        raise StreamRefused("server-sent events have no end, and RSGI no back-pressure; serve them with --interface asgi")
+
+    async def collect(spool: Any) -> None:
+        size = 0
         async for chunk in stream_of(body):
+            size += len(chunk)
+            if size > MOST_SPOOLED:
+                raise StreamRefused(f"a stream of more than {MOST_SPOOLED} bytes cannot be spooled; serve it with --interface asgi")
             spool.write(chunk)
+
+    with tempfile.SpooledTemporaryFile(max_size=MEMORY_THRESHOLD, mode="w+b") as spool:
+        await UntilGone(collect(spool), protocol.client_disconnect)
         spool.seek(0)
         if not spool._rolled:  # type: ignore[attr-defined]  # in memory still
             protocol.response_bytes(status, headers, spool.read())

