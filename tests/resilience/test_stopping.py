@@ -1,8 +1,14 @@
 """The ways a server ends: in order, in time, with nothing lost and nothing left."""
 
+import os
+import pty
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
+
+import pytest
 
 
 def test_sigterm_loses_no_accepted_request(run, under_load, figure, alive, full):
@@ -137,3 +143,28 @@ def _try(call, *args):
         call(*args)
     except (OSError, AssertionError):
         pass
+
+
+@pytest.mark.parametrize("way", ["closed", "ctrl-c"])
+def test_terminal_ends_the_server(folder, free_port, wait_until, way):
+    """In a terminal: Ctrl-C stops it, and so does closing the window (which is a SIGHUP, but no wish for a reload)."""
+    port = free_port()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        command = [sys.executable, "-m", "carboy", "run", "app:app", "--port", str(port), "--workers", "1", "--control", "off"]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")})
+    shown = b""
+    while b"stop  " not in shown:
+        shown += os.read(terminal, 4096)
+
+    if way == "closed":
+        os.close(terminal)
+    else:
+        os.write(terminal, b"\x03")
+    ended = []
+    wait_until(lambda: ended or ended.extend(each for each in [os.waitpid(pid, os.WNOHANG)] if each[0]), 10)
+
+    assert os.waitstatus_to_exitcode(ended[0][1]) == 0
+    if way == "ctrl-c":
+        os.close(terminal)
