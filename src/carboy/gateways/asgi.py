@@ -20,7 +20,7 @@ from ..wire.files import FilePayload
 from ..wire.response import Answer, is_bodiless
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
 from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output, stream_of
-from .gone import ClientGone, UntilGone
+from .gone import ClientGone, UntilGone, until_gone
 from .heads import AsgiHead, encoded, has_body, path_in_app
 from .served import Served, Visit
 
@@ -66,7 +66,14 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
         if not plan.is_async:
             response = await offload(drive, run(plan, ctx))
         elif plan.reads_body:
-            response = await UntilGone(run(plan, ctx), disconnect_of(receive))
+            # The first step here, not in `until_gone`: a view that answers at once makes neither object nor frame.
+            journey = run(plan, ctx)
+            try:
+                waits_for = journey.send(None)
+            except StopIteration as stop:
+                response = stop.value
+            else:
+                response = await UntilGone(journey, waits_for, disconnected, receive)
         else:
             # The view reads the body itself, and will be told there that the client has gone.
             response = await run(plan, ctx)
@@ -82,18 +89,14 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
     await emit(response, request, scope, receive, send)
 
 
-def disconnect_of(receive: Receive) -> Callable[[], Awaitable[None]]:
-    """Make what waits for `http.disconnect`; the body has been read."""
-
-    async def gone() -> None:
-        # A server may still hand out the last, empty piece of a body; whatever else comes again and again is not
-        # ASGI, and must not keep the loop busy.
-        for _ in range(2):
-            if (await receive())["type"] == "http.disconnect":
-                return
-        await asyncio.get_running_loop().create_future()
-
-    return gone
+async def disconnected(receive: Receive) -> None:
+    """Wait for `http.disconnect`; the body has been read."""
+    # A server may still hand out the last, empty piece of a body; whatever else comes again and again is not ASGI, and
+    # must not keep the loop busy.
+    for _ in range(2):
+        if (await receive())["type"] == "http.disconnect":
+            return
+    await asyncio.get_running_loop().create_future()
 
 
 async def read_body(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -> Plan:
@@ -145,7 +148,7 @@ async def emit(response: Any, request: Any, scope: Scope, receive: Receive, send
             await send({"type": "http.response.pathsend", "path": str(body.path)})
         else:
             await send(start)
-            await UntilGone(_stream(body, send), disconnect_of(receive))
+            await until_gone(_stream(body, send), disconnected, receive)
     except ClientGone:
         pass  # closing what was being sent is all that is left to do
     finally:

@@ -18,34 +18,37 @@ class ClientGone(Exception):
 
 
 class UntilGone(Generic[T]):
-    """Awaits a coroutine, and cancels it when the client goes away.
+    """Awaits a coroutine that has begun to wait, and cancels it when the client goes away.
 
     Args:
         journey: the work.
-        gone: waits until the client has gone.
+        waits_for: what its first step gave.
+        gone: waits, given *source*, until the client has gone; awaited in a task of its own.
+        source: where the door's protocol tells it.
 
     Raises:
         ClientGone: it has; the work was cancelled.
     """
 
-    __slots__ = ("gone", "journey")
+    __slots__ = ("gone", "journey", "source", "waits_for")
 
-    def __init__(self, journey: Coroutine[Any, Any, T], gone: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self, journey: Coroutine[Any, Any, T], waits_for: Any, gone: Callable[[Any], Awaitable[Any]], source: Any
+    ) -> None:
         self.journey = journey
+        self.waits_for = waits_for
         self.gone = gone
+        self.source = source
 
     def __await__(self) -> Generator[Any, Any, T]:
         journey = self.journey
-        try:
-            waits_for = journey.send(None)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # the coroutine's return type is T
+        waits_for = self.waits_for
         task = asyncio.current_task()
         has_gone = False
 
         async def watch() -> None:
             nonlocal has_gone
-            await self.gone()
+            await self.gone(self.source)
             has_gone = True
             if task is not None:
                 task.cancel()
@@ -63,7 +66,7 @@ class UntilGone(Generic[T]):
                 else:
                     waits_for = journey.send(sent)
         except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # as above
+            return stop.value  # type: ignore[no-any-return]  # the coroutine's return type is T
         except asyncio.CancelledError:
             if has_gone and task is not None:
                 task.uncancel()
@@ -71,3 +74,16 @@ class UntilGone(Generic[T]):
             raise
         finally:
             watcher.cancel()
+
+
+async def until_gone(journey: Coroutine[Any, Any, T], gone: Callable[[Any], Awaitable[Any]], source: Any) -> T:
+    """Take the first step of a coroutine, and the others as `UntilGone`.
+
+    Raises:
+        ClientGone: the client has gone; the work was cancelled.
+    """
+    try:
+        waits_for = journey.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # the coroutine's return type is T
+    return await UntilGone(journey, waits_for, gone, source)

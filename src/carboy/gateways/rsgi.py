@@ -21,7 +21,7 @@ from ..wire.files import FilePayload
 from ..wire.response import Answer, HeaderPairs, is_bodiless
 from .bridge import detour_rsgi, whole_wsgi_response
 from .emit import close, headers_of, is_empty, joined, makes_own_output, stream_of
-from .gone import ClientGone, UntilGone
+from .gone import ClientGone, UntilGone, until_gone
 from .heads import RsgiHead, lowered
 from .served import Served, Visit
 
@@ -60,7 +60,14 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
         if not plan.is_async:
             response = await offload(drive, run(plan, ctx))
         else:
-            response = await UntilGone(run(plan, ctx), protocol.client_disconnect)
+            # The first step here, not in `until_gone`: a view that answers at once makes neither object nor frame.
+            journey = run(plan, ctx)
+            try:
+                waits_for = journey.send(None)
+            except StopIteration as stop:
+                response = stop.value
+            else:
+                response = await UntilGone(journey, waits_for, disconnected, protocol)
     except ClientGone:
         return
     if type(response) is Answer:
@@ -71,6 +78,11 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
             protocol.response_bytes(status, lowered(headers), body)
         return
     await emit(response, request, method, protocol)
+
+
+async def disconnected(protocol: Any) -> None:
+    """Wait until the client has gone."""
+    await protocol.client_disconnect()
 
 
 def path_of(path: str) -> str:
@@ -159,7 +171,7 @@ async def _spooled(status: int, headers: HeaderPairs, body: Any, protocol: Any) 
             spool.write(chunk)
 
     with tempfile.SpooledTemporaryFile(max_size=MEMORY_THRESHOLD, mode="w+b") as spool:
-        await UntilGone(collect(spool), protocol.client_disconnect)
+        await until_gone(collect(spool), disconnected, protocol)
         spool.seek(0)
         if not spool._rolled:  # type: ignore[attr-defined]  # in memory still
             protocol.response_bytes(status, headers, spool.read())

@@ -338,13 +338,14 @@ class SecureCookieSessionInterface(SessionInterface):
         Cheap: it looks whether the request has such a cookie, and only then need the session be opened to see whether
         it is permanent.
         """
-        # An interface with its own idea of when to send the cookie must be asked, but never about an empty session.
-        if not app.config["SESSION_REFRESH_EACH_REQUEST"] and _is(
-            self.should_set_cookie, SessionInterface.should_set_cookie
-        ):
-            return False
         one_header = getattr(request, "header", None) or request.headers.get
-        return f"{self.get_cookie_name(app)}=" in (one_header("cookie") or "")
+        cookie = one_header("cookie")
+        if not cookie or f"{self.get_cookie_name(app)}=" not in cookie:
+            return False
+        # An interface with its own idea of when to send the cookie must be asked, but never about an empty session.
+        return app.config["SESSION_REFRESH_EACH_REQUEST"] or not _is(
+            self.should_set_cookie, SessionInterface.should_set_cookie
+        )
 
     @property
     def _signs_as_usual(self) -> bool:
@@ -445,12 +446,15 @@ def save_if_touched(ctx: Context) -> None:
     """Save the session if somebody asked for it, or if its cookie must be renewed with each request."""
     if ctx.opened_session is None:
         app: Any = ctx.app
-        if not app.session_interface.needs_refresh(app, ctx._request):
+        interface = app.session_interface
+        if not interface.needs_refresh(app, ctx._request):
             return
         try:
-            ctx._session  # noqa: B018  # opened by reading it
+            session = ctx._session
         except MalformedCookie:
             return  # there is no session in what is no cookie
+        if not session or not interface.should_set_cookie(app, session):
+            return  # nobody but us has looked at it: there is nothing to save, nor to say of it
     save(ctx)
 
 

@@ -7,6 +7,7 @@ every door; behind ASGI and RSGI it is made when somebody asks.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -145,8 +146,7 @@ class Request(werkzeug.wrappers.Request):
         head = self._head
         if head is not None:
             return head.header(name)
-        key = name.upper().replace("-", "_")
-        value = self.environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
+        value = self.environ.get(_environ_key(name))
         return None if value is None else str(value)
 
     @lazy
@@ -206,6 +206,13 @@ class Request(werkzeug.wrappers.Request):
         body = self.buffered if self._head is None else getattr(self._head, "body", None)
         if body is not None:
             body.close()
+
+
+@functools.lru_cache(maxsize=256)
+def _environ_key(name: str) -> str:
+    """A header's name in a WSGI environ."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def utf8(wsgi_text: str) -> str:
