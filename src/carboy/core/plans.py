@@ -18,11 +18,12 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from ..pipeline.plan import Plan
 from ..pipeline.signals import request_finished, request_started
-from ..pipeline.step import Step, is_async, segments
+from ..pipeline.step import Step, is_async, origin, segments
 from ..routing.map import Map
 from ..routing.table import Entry, Table
 from . import journey
 from .ctx import Context
+from .errors import BadView
 from .request import blueprint_names
 from .respond import light, whole
 
@@ -149,8 +150,39 @@ class Plans:
         for entry in self.table.entries():
             if entry.rule.build_only or entry.rule.websocket or entry.endpoint not in self.app.view_functions:
                 continue
+            self.check_view(entry)
             for method in sorted(entry.rule.methods or ("GET",)):
                 self.plan_of(entry, method, SYNC_DOOR)
+
+    def check_view(self, entry: Entry) -> None:
+        """See that a view can be called with what its rule gives.
+
+        Only where nothing else could give more: a decorator that takes what comes, or a hook that edits the values.
+
+        Raises:
+            BadView: a parameter that nobody fills, or a value that the view does not take.
+        """
+        app = self.app
+        view = app.view_functions[entry.endpoint]
+        if any(app.url_value_preprocessors.values()) or any(app.before_request_funcs.values()) or hasattr(view, "view_class"):
+            return
+        try:
+            parameters = inspect.signature(view, follow_wrapped=False).parameters
+        except (TypeError, ValueError):
+            return
+        kinds = {parameter.kind for parameter in parameters.values()}
+        if inspect.Parameter.VAR_KEYWORD in kinds or inspect.Parameter.VAR_POSITIONAL in kinds:
+            return
+        given = set(entry.rule.arguments)
+        filled = given | set(self.wanted(view, given))
+        missing = [name for name, one in parameters.items() if one.default is one.empty and name not in filled]
+        surplus = sorted(given - set(parameters))
+        if missing or surplus:
+            wrong = f"asks for {', '.join(missing)}, which the rule does not give" if missing else f"does not take {', '.join(surplus)}"
+            raise BadView(
+                f"the view of {entry.rule.rule!r} ({origin(view)}) {wrong}. The rule gives: {', '.join(sorted(given)) or 'nothing'};"
+                " request, session, g and app may be asked for by name, other things by their type"
+            )
 
     # -- compiling --------------------------------------------------------------------------------
 

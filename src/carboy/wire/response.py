@@ -7,10 +7,10 @@ Werkzeug Response and reading it out costs 3.6 to 5.6 µs, an Answer 0.3.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import werkzeug.wrappers
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.datastructures import Headers
 
 HeaderPairs = list[tuple[str, str]]
@@ -49,8 +49,8 @@ class Answer(NamedTuple):
         return response
 
 
-#: "200 OK" by its code, as a WSGI server wants it.
-STATUS_LINES: Mapping[int, str] = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+#: "200 OK" by its code, as a WSGI server wants it; upper-case as in Werkzeug's own.
+STATUS_LINES: Mapping[int, str] = {code: f"{code} {phrase.upper()}" for code, phrase in HTTP_STATUS_CODES.items()}
 
 
 def is_bodiless(status_code: int) -> bool:
