@@ -203,7 +203,7 @@ VERBS = [
     Verb("create_global_jinja_loader", "/page", ways=EARLY),
     Verb("select_jinja_autoescape", "/page", calls=None, ways=EARLY),
     Verb("send_static_file", "/static/notes.txt"),
-    Verb("get_send_file_max_age", "/static/notes.txt"),
+    Verb("get_send_file_max_age", "/static/notes.txt", calls=None),
 ]
 
 

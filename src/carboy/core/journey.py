@@ -14,7 +14,7 @@ from werkzeug.exceptions import BadRequestKeyError, HTTPException, InternalServe
 from werkzeug.routing import RoutingException
 
 from ..pipeline.drive import outward
-from ..pipeline.offload import offload
+from ..pipeline.offload import hop
 from ..pipeline.plan import Plan
 from ..pipeline.signals import appcontext_tearing_down, got_request_exception, request_finished, request_tearing_down
 from ..pipeline.step import is_async
@@ -37,7 +37,7 @@ async def invoke_on_loop(function: Callable[..., Any], *args: Any) -> Any:
     """Await an `async def`; a `def` may block, so it goes to a thread."""
     if is_async(function):
         return await function(*args)
-    return await offload(function, *args)
+    return await hop(function, *args)
 
 
 # -- errors ---------------------------------------------------------------------------------------

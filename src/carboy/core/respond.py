@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..pipeline import portal
@@ -66,6 +67,10 @@ def make_response(app: Any, rv: Any) -> Any:
             rv = make_response(app, converter(ctx, rv))
         elif isinstance(rv, (dict, list)):
             rv = app.json.response(rv)
+        elif isinstance(rv, HTTPException) and type(rv).__call__ is HTTPException.__call__:
+            # Not as the WSGI application it is: that would make a stream of its text.
+            environ = ctx.request.environ if ctx is not None else None
+            rv = response_class.force_type(rv.get_response(environ), environ)
         elif isinstance(rv, WerkzeugResponse) or callable(rv):
             try:
                 rv = response_class.force_type(rv, ctx.request.environ if ctx is not None else None)

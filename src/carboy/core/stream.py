@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from .ctx import Context, app_var, request_var
@@ -81,25 +81,29 @@ class _AsyncContextIterator:
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def step(self, function: Callable[[], Awaitable[Any]]) -> Any:
         ctx = self.kept.ctx
         app_token = app_var.set(ctx.scope)
         request_token = request_var.set(ctx)
         try:
-            return await self.flow.__anext__()
-        except BaseException as error:
-            self.kept.end(None if isinstance(error, StopAsyncIteration) else error)
-            raise
+            return await function()
         finally:
             request_var.reset(request_token)
             app_var.reset(app_token)
 
+    async def __anext__(self) -> Any:
+        try:
+            return await self.step(self.flow.__anext__)
+        except BaseException as error:
+            self.kept.end(None if isinstance(error, StopAsyncIteration) else error)
+            raise
+
     async def aclose(self) -> None:
         """Close the generator, then end the context."""
+        close = getattr(self.flow, "aclose", None)
         try:
-            close = getattr(self.flow, "aclose", None)
-            if close is not None:
-                await close()
+            if close is not None and self.kept.is_open:
+                await self.step(close)
         finally:
             self.kept.end()
 

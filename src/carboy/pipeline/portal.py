@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from .offload import home_loop
+from .offload import adopt, home_loop
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ def call(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
 
     loop.call_soon_threadsafe(start)
     value = result.result()
-    _adopt(context)
+    adopt(context)
     return value
 
 
@@ -105,17 +105,6 @@ def _loop_of_this_thread() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _adopt(context: contextvars.Context) -> None:
-    """Take over what the async side has set, as if it had been called directly."""
-    for variable, value in context.items():
-        try:
-            if variable.get() is value:
-                continue
-        except LookupError:
-            pass
-        variable.set(value)
 
 
 def _forget_loop() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .offload import offload
+from .offload import hop
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -126,6 +126,6 @@ def segments(steps: Iterable[Step], *, on_loop: bool) -> tuple[Segment, ...]:
     for kind, group in groups:
         call = _in_turn(tuple(step.call for step in group))
         if kind == "thread":
-            call = functools.partial(offload, call)
+            call = functools.partial(hop, call)
         made.append(Segment(call, kind != "inline"))
     return tuple(made)
