@@ -69,16 +69,41 @@ async def detour_asgi(app: Any, scope: Scope, receive: Any, send: Any) -> bool:
             else:
                 await wsgi_as_asgi(mount.target, inner, receive, send, app.body_limit_unplanned())
             return True
-    if app.is_replaced("wsgi_app") and _PASSED not in scope:
-        await wsgi_as_asgi(app.wsgi_app, scope, receive, send, app.body_limit_unplanned(), passed=True)
+    entrance = _wsgi_entrance(app)
+    if entrance is not None and _PASSED not in scope:
+        await wsgi_as_asgi(entrance, scope, receive, send, app.body_limit_unplanned(), passed=True)
         return True
     return False
+
+
+def _wsgi_entrance(app: Any) -> Any:
+    """Where WSGI requests come in, if a guest has put something there: around the app's call, or around `wsgi_app`."""
+    if app.is_replaced("__call__") and not is_called_as_asgi(type(app)):
+        return app
+    return app.wsgi_app if app.is_replaced("wsgi_app") else None
+
+
+def is_called_as_asgi(kind: type[Any]) -> bool:
+    """Whether an app of this class may be called with `(scope, receive, send)`.
+
+    A tracer may put a plain WSGI callable in the place of `__call__`; then `asgi_app` is the way in.
+    """
+    return _takes_three(kind.__call__)
+
+
+@functools.lru_cache(64)
+def _takes_three(call: Any) -> bool:
+    try:
+        inspect.signature(call).bind(None, None, None, None)
+    except TypeError:
+        return False
+    return True
 
 
 async def detour_rsgi(app: Any, scope: Any, protocol: Any) -> bool:
     """Serve through a mount or through middleware of another door; False where the request stays here."""
     takes_it = app.mounts.find(scope.headers.get("host") or scope.authority or "", scope.path) if app.mounts else None
-    if takes_it is None and not app.is_replaced("wsgi_app") and not app.is_replaced("asgi_app"):
+    if takes_it is None and _wsgi_entrance(app) is None and not app.is_replaced("asgi_app"):
         return False
     await asgi_as_rsgi(app.asgi_app, scope, protocol)
     return True
@@ -114,8 +139,12 @@ async def wsgi_as_asgi(target: Any, scope: Scope, receive: Any, send: Any, limit
         environ[_PASSED] = True
     loop = asyncio.get_running_loop()
 
+    async def sent(message: dict[str, Any]) -> None:
+        # ASGI's send gives an awaitable; granian's is no coroutine, which the loop would ask for.
+        await send(message)
+
     def sending(message: dict[str, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(send(message), loop).result()
+        asyncio.run_coroutine_threadsafe(sent(message), loop).result()
 
     def follow() -> None:
         start: dict[str, Any] = {}

@@ -13,7 +13,11 @@ from typing import Any
 
 from ..core.errors import SetupError
 from ..core.locate import NoAppException, find_app, split_target
+from ..gateways.bridge import wsgi_as_asgi
 from .errors import WorkerFailed
+
+#: Most bytes of a body for a WSGI callable of which nothing is known; a Carboy app has its own setting.
+_BRIDGED_BODY = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,26 @@ def is_asgi(app: Any) -> bool:
     return sum(1 for each in parameters if each.default is each.empty and each.kind < each.VAR_POSITIONAL) == 3
 
 
+def asgi_callable(served: Served) -> Any:
+    """The application as granian's ASGI door calls it.
+
+    A stranger's WSGI callable (`application = ProxyFix(app)`) is served through the bridge, a thread a request.
+    """
+    app = served.app
+    if served.is_carboy:
+        # Looked up at each call: middleware may be put around it at any time, and `__call__` may be a guest's own.
+        return lambda scope, receive, send: app.asgi_app(scope, receive, send)
+    if is_asgi(app):
+        return app
+
+    async def bridged(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"{served.name} is a WSGI callable; it answers no {scope['type']}")
+        await wsgi_as_asgi(app, scope, receive, send, _BRIDGED_BODY)
+
+    return bridged
+
+
 def must_fit(served: Served, interface: str) -> None:
     """Refuse an application that does not speak the door's protocol.
 
@@ -138,8 +162,6 @@ def must_fit(served: Served, interface: str) -> None:
         if hasattr(app, "__rsgi__"):
             return
         raise WorkerFailed(f"{served.name} has no __rsgi__; serve it with --interface {'asgi' if is_asgi(app) else 'wsgi'}")
-    if interface == "asgi" and not is_asgi(app):
-        raise WorkerFailed(f"{served.name} is a WSGI callable; serve it with --interface wsgi")
     if interface == "wsgi" and is_asgi(app):
         raise WorkerFailed(f"{served.name} is an ASGI callable; serve it with --interface asgi")
 

@@ -23,6 +23,8 @@ DOOR = "Door"
 WORKERS = "Workers"
 RECYCLING = "Recycling"
 CONNECTIONS = "Connections"
+LIMITS = "Limits"
+ORIGIN = "Hosts and proxies"
 STOPPING = "Stopping"
 TLS = "TLS"
 PROCESS = "Process"
@@ -249,6 +251,24 @@ class Options:
     header_timeout: float = _option(10.0, "seconds", CONNECTIONS, "First byte and headers must come within.", minimum=0.1)
     header_buffer: int = _option(65536, "bytes", CONNECTIONS, "Most bytes of request line and headers.", minimum=8192)
     keep_alive: bool = _option(True, "switch", CONNECTIONS, "Keep connections open between requests.")
+
+    max_body: int = _option(
+        16 * 1024 * 1024, "bytes", LIMITS, "Most bytes of a request body; the app's MAX_BODY_SIZE and routes go before.", minimum=0
+    )
+    body_timeout: float = _option(20.0, "seconds", LIMITS, "A body must not pause for longer.")
+    body_rate: int = _option(1024, "bytes", LIMITS, "Least bytes a second of a body, once --body-timeout is spent.", minimum=0)
+    write_timeout: float = _option(45.0, "seconds", LIMITS, "A client must not stop reading for longer.")
+    request_timeout: float = _option(60.0, "seconds", LIMITS, "An answer must begin within; routes may say timeout=.")
+    max_in_flight: int = _option(4096, "whole", LIMITS, "Most requests at once in a worker; others get 503.", minimum=0)
+    max_lag: float = _option(1.0, "seconds", LIMITS, "Loop busy for longer with requests: new ones get 503.")
+    queue_timeout: float = _option(5.0, "seconds", LIMITS, "Longest wait of a def view for a thread, then 503.")
+
+    trusted_hosts: str | None = _option(None, "text", ORIGIN, "Host names served, .name for all below it; others get 400.", metavar="NAMES")
+    trusted_proxies: str | None = _option(None, "text", ORIGIN, "Networks whose forwarding headers count: 10.0.0.0/8,unix.", metavar="CIDRS")
+    proxy_headers: str | None = _option(None, "text", ORIGIN, "The headers that those set, if not all.", metavar="NAMES")
+    request_ids: str = _option(
+        "trusted", "choice", ORIGIN, "Whose X-Request-ID is kept: of trusted proxies, any, or no ids at all.", choices=("trusted", "any", "off")
+    )
 
     drain: float = _option(0.5, "seconds", STOPPING, "Serve what was accepted, before stopping.", maximum=20)
     stop_timeout: float = _option(30.0, "seconds", STOPPING, "Everything is gone after this.", minimum=1)

@@ -313,7 +313,7 @@ class Worker:
             door = granian_doors.rsgi_door(self.gate, self.options, loop)
             callback = granian_doors.rsgi_callback(app.__rsgi__, self.tally)
         else:
-            layered = production(app, self.options)
+            layered = production(apps.asgi_callable(self.served), self.options)
             door = granian_doors.asgi_door(self.gate, self.options, loop)
             state = lifespan.state if lifespan is not None else {}
             state[LEAVING] = leaving = asyncio.Event()
@@ -369,7 +369,7 @@ class Worker:
             return
         if not apps.is_asgi(self.served.app):
             raise WorkerFailed(f"--ready-path {path} asks by ASGI, which {self.served.name} does not speak; leave it out")
-        await prove(production(self.served.app, self.options), path)
+        await prove(production(apps.asgi_callable(self.served), self.options), path)
 
     def start_beside(self) -> Lifespan | None:
         """Behind a sync door: start the application's lifespan on the loop that runs its async code."""
@@ -384,9 +384,8 @@ class Worker:
             portal.call(lifespan.stop)
 
     def wsgi_entry(self) -> Any:
-        """A Carboy app answers as ASGI too; as WSGI it is the method that middleware may have replaced."""
-        app: Any = self.served.app
-        return app.wsgi_app if self.served.is_carboy else app
+        """The callable itself: a Carboy app looks for its `wsgi_app` at each call, which may be replaced at any time."""
+        return self.served.app
 
 
 def probe_threads(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any] | None:
