@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from ..wire.errors import MalformedPath
@@ -24,7 +25,7 @@ class AsgiHead:
         self.body: Any = None
 
     def header_pairs(self) -> list[tuple[str, str]]:
-        return [(name.decode("latin1"), value.decode("latin1")) for name, value in self.scope["headers"]]
+        return joined((name.decode("latin1"), value.decode("latin1")) for name, value in self.scope["headers"])
 
     def header(self, name: str) -> str | None:
         wanted = name.encode("latin1")
@@ -33,7 +34,7 @@ class AsgiHead:
             return None
         if len(found) == 1:
             return str(found[0], "latin1")
-        return (b"; " if wanted == b"cookie" else b", ").join(found).decode("latin1")
+        return (b"; " if wanted == b"cookie" else b",").join(found).decode("latin1")
 
     def scheme(self) -> str:
         return str(self.scope.get("scheme") or "http")
@@ -69,6 +70,14 @@ class AsgiHead:
         )
         # The request came through a WSGI door, whose middleware may have left something in its environ.
         return environ if outer is None else {**outer, **environ}
+
+
+def joined(lines: Iterable[tuple[str, str]]) -> HeaderPairs:
+    """Header lines with those of one name as one value, as WSGI has them: who reads the first must not miss the others."""
+    found: dict[str, str] = {}
+    for name, value in lines:
+        found[name] = f"{found[name]}{'; ' if name == 'cookie' else ','}{value}" if name in found else value
+    return list(found.items())
 
 
 def environ_of(
@@ -112,8 +121,6 @@ def environ_of(
             continue
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
-        if key in environ:
-            value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
         environ[key] = value
     return environ
 
@@ -148,7 +155,7 @@ class RsgiHead:
         self.body: Any = None
 
     def header_pairs(self) -> list[tuple[str, str]]:
-        pairs = [(str(name), str(value)) for name, value in self.scope.headers.items()]
+        pairs = joined((str(name), str(value)) for name, value in self.scope.headers.items())
         if not any(name == "host" for name, _ in pairs) and self.scope.authority:
             # HTTP/2 has the authority in the host's place.
             pairs.append(("host", self.scope.authority))
@@ -158,7 +165,7 @@ class RsgiHead:
         found = self.scope.headers.get_all(name)
         if not found:
             return str(self.scope.authority) if name == "host" and self.scope.authority else None
-        return ("; " if name == "cookie" else ", ").join(found)
+        return ("; " if name == "cookie" else ",").join(found)
 
     def scheme(self) -> str:
         return str(self.scope.scheme)
