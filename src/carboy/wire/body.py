@@ -59,6 +59,8 @@ class BodyTooLarge(RequestEntityTooLarge):
 class BodyState(enum.Enum):
     """Where a body is."""
 
+    __hash__ = object.__hash__  # PERF: an Enum's own hashes the name, in Python
+
     UNREAD = "unread"  # nothing, or not yet all of it, has come
     BUFFERED = "buffered"  # all of it is here and can be read
     STREAMED = "streamed"  # it was handed on piece by piece and is not kept
