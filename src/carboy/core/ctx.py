@@ -77,6 +77,7 @@ class Context:
         response: the response, once made.
         after: functions that the request itself left for its response (`after_this_request`).
         holds: how often its end was put off.
+        starting: begins to send the response while the context is still there.
     """
 
     # Class-level defaults: an attribute that most requests never set costs nothing.
@@ -87,6 +88,7 @@ class Context:
     is_matched = False
     is_torn_down = False
     holds = 0
+    starting: Callable[[Any], None] | None = None
     services: tuple[dict[type, Any], list[Any]] | None = None
     _request: Any = None
     #: The session, if it has been opened.
@@ -261,6 +263,7 @@ class Context:
         twin._g = None
         twin.after = None
         twin.holds = 0
+        twin.starting = None
         twin.services = None
         twin.is_torn_down = False
         twin.opened_session = self._session

@@ -23,6 +23,7 @@ from ..routing.map import Map
 from ..routing.table import Entry, Table
 from . import journey
 from .ctx import Context
+from .deadline import allow
 from .errors import BadView
 from .request import blueprint_names
 from .respond import light, whole
@@ -92,7 +93,7 @@ class Plans:
         )
         self.domain = url_map.default_subdomain or ""
         #: The door methods stand in `Carboy`, a floor above: a name tells what is replaced there.
-        self.has_detours = bool(app.mounts) or app.is_replaced("wsgi_app") or app.is_replaced("asgi_app")
+        self.has_detours = bool(app.mounts) or app.is_replaced("__call__") or app.is_replaced("wsgi_app") or app.is_replaced("asgi_app")
         self.makes_own_contexts = app.is_replaced("request_context")
         self.ends_quietly = not (
             app.teardown_appcontext_funcs
@@ -215,6 +216,7 @@ class Plans:
             shown=shown,
             reads_body=not options.get("stream", False),
             body_limit=options.get("max_body"),
+            timeout=options.get("timeout"),
         )
 
     def compile_miss(self, way: Way) -> Plan:
@@ -237,6 +239,7 @@ class Plans:
         shown: Any = None,
         reads_body: bool = True,
         body_limit: int | None = None,
+        timeout: float | None = None,
     ) -> Plan:
         """Put a plan together from the app's declarations.
 
@@ -244,6 +247,7 @@ class Plans:
             names: the blueprints around the view, innermost first.
             blocking: a `def` view that may block; otherwise it runs on the loop where there is one.
             shown: what to print as the view.
+            timeout: seconds in which an answer must begin, 0 for no limit; None is the server's setting.
         """
         app = self.app
         plain_bind, plain_view = bind, view
@@ -295,6 +299,8 @@ class Plans:
         if "full_dispatch_request" in way.ignoring:
             fail = _raise_again
 
+        if timeout is not None:
+            before.insert(0, Step(functools.partial(allow, timeout), "before", allow))
         teardown_steps = [
             Step(function, "teardown", function, is_async(function), True)
             for name in (*names, None)

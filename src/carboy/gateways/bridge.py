@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator

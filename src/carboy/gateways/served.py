@@ -26,6 +26,7 @@ class Served(Protocol):
     """The app behind a door."""
 
     request_class: type[Request]
+    response_class: type[Any]
     mounts: Any
     config: Any
     #: Whether mounts, or middleware around one of the doors, may want the request.

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from werkzeug.exceptions import HTTPException
 
 from ..pipeline import portal
-from ..pipeline.drive import run
+from ..pipeline.drive import drive, run
 from ..pipeline.plan import Plan
 from ..wire.body import BodyBuffer, BodyMeter, BodyTooLarge, declared_length
 from ..wire.response import STATUS_LINES, Answer, final_headers, is_bodiless
@@ -34,6 +34,8 @@ def application(app: Served, environ: Environ, start_response: StartResponse) ->
         elsewhere = detour_wsgi(app, environ, start_response)
         if elsewhere is not None:
             return elsewhere
+        if app.is_replaced("wsgi_app") or app.is_replaced("__call__"):
+            return _observed(app, environ, start_response)
     request = app.request_class(environ)
     ctx = app.find(request)
     plan: Plan = ctx.plan
@@ -60,6 +62,34 @@ def application(app: Served, environ: Environ, start_response: StartResponse) ->
     if hasattr(response.response, "__aiter__"):
         response.response = _pull(response.response)
     return response(environ, start_response)  # type: ignore[no-any-return]  # a WSGI response's iterable
+
+
+def _observed(app: Served, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer a request that came through middleware: `start_response` is the middleware's, and is called in the context.
+
+    FLASK: what wraps `wsgi_app` may ask for the current request there; teardown functions run after it.
+    """
+    request = app.request_class(environ)
+    ctx = app.find(request)
+    plan: Plan = ctx.plan
+    if plan.reads_body and (environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ):
+        plan = ctx.plan = _with_body(app, plan, request)
+    answers: list[Iterable[bytes]] = []
+
+    def starting(response: Any) -> None:
+        if type(response) is Answer:
+            response = response.to_response(app.response_class)
+        if hasattr(response.response, "__aiter__"):
+            response.response = _pull(response.response)
+        answers.append(response(environ, start_response))
+
+    ctx.starting = starting
+    preserve = environ.get("werkzeug.debug.preserve_context")
+    if preserve is not None or plan.is_async:
+        _run_elsewhere(plan, ctx, preserve)
+    else:
+        drive(run(plan, ctx))
+    return answers[0]
 
 
 def _run_elsewhere(plan: Plan, ctx: Visit, preserve: Callable[[Any], Any] | None) -> Any:

@@ -54,6 +54,8 @@ async def run(plan: Plan, ctx: Journey) -> Any:
         if failure is not None:
             error = failure
             await plan.fail(ctx, failure)
+        if ctx.starting is not None:
+            ctx.starting(ctx.response)
     except BaseException as exc:
         error = exc
         raise

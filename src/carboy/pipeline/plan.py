@@ -17,6 +17,8 @@ class Journey(Protocol):
 
     response: Any
     after: list[Callable[[Any], Any]] | None
+    #: Begins to send the response while the context is still there, for a door whose caller looks at it then.
+    starting: Callable[[Any], None] | None
 
     def push(self) -> None: ...
     def pop(self, exc: BaseException | None = ...) -> None: ...

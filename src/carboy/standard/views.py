@@ -117,10 +117,12 @@ class View:
         def make(view_class: type[View]) -> View:
             return view_class(*class_args, **class_kwargs)
 
+        # FLASK: a view function closes over `class_args` and `class_kwargs`; extensions that make the instance
+        # themselves look for these names there.
         def plain(**variables: Any) -> Any:
             # The class is read from the finished function, decorators and all: whoever replaces `view_class`
             # there means the next request.
-            handler = make(view.view_class) if shared is None else shared
+            handler = view.view_class(*class_args, **class_kwargs) if shared is None else shared
             dispatch = handler.dispatch_request
             return app_var.get().app.ensure_sync(dispatch)(**_with_asked_for(dispatch, variables))
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from ..core.ctx import request_var
+from ..gateways.bridge import is_called_as_asgi
 from ..pipeline.signals import request_tearing_down
 from .asgi import ASGIExchange
 from .cgi import through_cgi, through_fastcgi
@@ -45,7 +46,9 @@ def through_asgi(app: Any) -> WSGICallable:
 
         answer = werkzeug.test.run_wsgi_app(through_asgi(app), environ)
     """
-    return over_loop(lambda environ: ASGIExchange(app, environ))
+    # Called as a server calls it, unless a guest's `__call__` has no place for a scope.
+    called = app if is_called_as_asgi(type(app)) else app.asgi_app
+    return over_loop(lambda environ: ASGIExchange(called, environ))
 
 
 def through_rsgi(app: Any) -> WSGICallable:
