@@ -64,7 +64,7 @@ VERBS = (
 )  # fmt: skip
 
 #: Options of a rule that are Carboy's own, not Werkzeug's.
-ROUTE_OPTIONS = ("blocking", "stream", "max_body")
+ROUTE_OPTIONS = ("blocking", "stream", "max_body", "timeout")
 
 #: Attributes whose assignment makes the plans old.
 SHAPING = frozenset(VERBS) | {

@@ -194,7 +194,8 @@ class Scaffold:
             rule: `/orders/<int:id>`; Werkzeug's syntax.
             options: `methods`, `endpoint`, `defaults`, `strict_slashes`, `subdomain`, `host` and the rest of Werkzeug's
                 `Rule`; and Carboy's own: `blocking=False` (a `def` view that never blocks runs on the event loop),
-                `stream=True` (the body is not read before the view), `max_body=` (bytes).
+                `stream=True` (the body is not read before the view), `max_body=` (bytes), `timeout=` (seconds in which an
+                answer must begin under `carboy run`; 0 for no limit).
 
         Example:
             >>> @app.route("/orders/<int:id>")

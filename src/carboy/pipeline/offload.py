@@ -12,11 +12,17 @@ import contextvars
 import os
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class QueuedTooLong(Exception):
+    """A request waited so long for a thread that it was not begun."""
+
 
 #: Most threads a process uses for `def` views; set by `carboy run --threads`.
 DEFAULT_THREADS = min(64, (os.cpu_count() or 1) * 16)
@@ -32,7 +38,7 @@ def home_loop() -> asyncio.AbstractEventLoop | None:
 class Job:
     """A call on its way to a thread and back."""
 
-    __slots__ = ("args", "context", "done", "error", "function", "result", "returns")
+    __slots__ = ("args", "context", "done", "error", "function", "is_over", "result", "returns", "since", "task")
 
     def __init__(
         self,
@@ -40,6 +46,7 @@ class Job:
         args: tuple[Any, ...],
         done: asyncio.Future[Any],
         returns: Returns,
+        since: float = 0.0,
     ) -> None:
         self.function = function
         self.args = args
@@ -48,6 +55,18 @@ class Job:
         self.returns = returns
         self.result: Any = None
         self.error: BaseException | None = None
+        #: When a request began to wait for a thread; 0 for what must be done however long it waits.
+        self.since = since
+        self.is_over = False
+        #: Who waited for it, once nobody does any more.
+        self.task: asyncio.Task[Any] | None = None
+
+    def drop(self) -> None:
+        """Give up what was not begun: a coroutine that nobody will drive is closed."""
+        self.is_over = True
+        for each in self.args:
+            if asyncio.iscoroutine(each):
+                each.close()
 
 
 class Returns:
@@ -99,6 +118,18 @@ class ThreadPool:
         self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
         self.returns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Returns] = weakref.WeakKeyDictionary()
+        #: Longest that a request waits for a thread, seconds; None for as long as it takes.
+        self.patience: float | None = None
+        #: When a request last found the queue empty.
+        self.emptied = 0.0
+        #: Requests given up while their thread works on; see `abandoned`.
+        self.given_up: list[Job] = []
+
+    @property
+    def abandoned(self) -> list[Job]:
+        """Jobs for which nobody waits any more and which a thread has, or will come to. Asked on the loop."""
+        self.given_up = [job for job in self.given_up if not job.is_over]
+        return self.given_up
 
     @property
     def waiting(self) -> int:
@@ -106,17 +137,35 @@ class ThreadPool:
         return self.jobs.qsize()
 
     def submit(self, loop: asyncio.AbstractEventLoop, function: Callable[..., T], args: tuple[Any, ...]) -> asyncio.Future[T]:
+        return self.enqueue(loop, function, args).done
+
+    def enqueue(self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], args: tuple[Any, ...], since: float = 0.0) -> Job:
         returns = self.returns.get(loop)
         if returns is None:
             returns = self.returns[loop] = Returns(loop)
-        done: asyncio.Future[T] = loop.create_future()
-        self.jobs.put(Job(function, args, done, returns))
+        if since and self.jobs.empty():
+            self.emptied = since
+        job = Job(function, args, loop.create_future(), returns, since)
+        self.jobs.put(job)
         try:
             self.idle.pop()
         except IndexError:
             if len(self.threads) < self.size:
                 self.grow()
-        return done
+        return job
+
+    def is_too_late(self, since: float) -> bool:
+        """Whether a request has waited too long.
+
+        A burst may take all of `patience`; a queue that has not been empty for as long stands, and is kept to a fifth
+        of it, so that those who are served are served while they still want it.
+        Source: Nichols and Jacobson, Controlling Queue Delay (ACM Queue 10, 5): the standing queue is the bad one.
+        """
+        patience = self.patience
+        if patience is None:
+            return False
+        now = time.monotonic()
+        return now - since > (patience if now - self.emptied <= patience else patience / 5)
 
     def grow(self) -> None:
         with self.lock:
@@ -133,7 +182,14 @@ class ThreadPool:
             if job is None:
                 return
             if job.done.cancelled():
+                job.drop()
                 self.idle.append(None)
+                continue
+            if job.since and self.is_too_late(job.since):
+                job.drop()
+                job.error = QueuedTooLong()
+                self.idle.append(None)
+                job.returns.deliver(job)
                 continue
             _home.loop = job.returns.loop
             try:
@@ -143,6 +199,7 @@ class ThreadPool:
                 job.error = RuntimeError(f"StopIteration left {job.function!r}: {stop!r}")
             except BaseException as error:  # handed to the awaiting side, which raises it
                 job.error = error
+            job.is_over = True
             self.idle.append(None)
             job.returns.deliver(job)
             del job
@@ -184,6 +241,21 @@ def adopt(context: contextvars.Context) -> None:
         except LookupError:
             pass
         variable.set(value)
+
+
+async def admit(function: Callable[..., T], *args: Any) -> T:
+    """Like `offload`, for the hop that begins a request: one that has waited too long for a thread is not begun.
+
+    Raises:
+        QueuedTooLong: longer than the pool's patience.
+    """
+    job = pool.enqueue(asyncio.get_running_loop(), function, args, time.monotonic())
+    try:
+        return await job.done  # type: ignore[no-any-return]  # what the function returns
+    except asyncio.CancelledError:
+        job.task = asyncio.current_task()
+        pool.given_up.append(job)
+        raise
 
 
 def _forget_threads() -> None:

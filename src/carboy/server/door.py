@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from ..core.deadline import FLIGHT
 from ..pipeline import offload
 from ..wire.body import InvalidLength, declared_length
 from .errors import OptionError
@@ -29,21 +30,21 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Key in an ASGI scope: the request's Flight. A route's `timeout=` is set there.
-FLIGHT = "carboy.flight"
-
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _TOLD = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix"})
 _NOTED = _FRAMING | _TOLD | {b"host", b"x-request-id"}
 
 
-def production(app: ASGIApp, options: Options) -> ASGIApp:
+def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
     """Wrap an application in what the open internet needs.
+
+    Args:
+        behind: the application object, where *app* is only a way to it; its configuration is read.
 
     Raises:
         OptionError: the hosts or the proxies do not read.
     """
-    entrance = Entrance(app, options)
+    entrance = Entrance(app, options, app if behind is None else behind)
     hosts, known = entrance.hosts, entrance.hosts.known
     watch = entrance.watch
     flights = watch.flights
@@ -82,10 +83,9 @@ def production(app: ASGIApp, options: Options) -> ASGIApp:
             flight.is_closing = True
             await refuse(flight, 400, "The Host header is missing, invalid, or of no host that is served here.")
             return
-        if next_id is not None:
-            if flight.request_id is None:
-                flight.request_id = next_id()
-                scope["headers"].append((b"x-request-id", flight.request_id))
+        if next_id is not None and flight.request_id is None:
+            flight.request_id = next_id()
+            scope["headers"].append((b"x-request-id", flight.request_id))
         scope[FLIGHT] = flight
         pause = now - watch.last
         if pause > watch.widest:
@@ -115,12 +115,12 @@ def production(app: ASGIApp, options: Options) -> ASGIApp:
 class Entrance:
     """The parts that `production` is composed of, and the ways that few requests take."""
 
-    def __init__(self, app: ASGIApp, options: Options) -> None:
+    def __init__(self, app: ASGIApp, options: Options, behind: Any) -> None:
         self.app = app
         self.options = options
-        self.is_carboy = hasattr(app, "asgi_app") and hasattr(app, "body_limit")
+        self.is_carboy = hasattr(behind, "asgi_app") and hasattr(behind, "body_limit")
         # Any: a Carboy app's settings, or nothing.
-        config: Any = getattr(app, "config", None) if self.is_carboy else None
+        config: Any = behind.config if self.is_carboy else None
         try:
             self.hosts = Hosts.of(options.trusted_hosts)
         except ValueError as error:

@@ -31,6 +31,7 @@ ANSWERS: dict[str, tuple[int, str]] = {
     "body too large": (413, "The request body is larger than the server allows."),
     "overdue": (504, "The application did not answer in time."),
 }
+_BODY_VERDICTS = frozenset({"stalled body", "broken body", "body too large"})
 
 
 class BodyStalled(RequestTimeout):
@@ -135,7 +136,7 @@ class Flight:
     def send(self, event: Any) -> Awaitable[Any]:
         """The application's `send`."""
         if event["type"] == "http.response.start":
-            if self.verdict is not None and not self.is_carboy:
+            if not self.is_carboy and self.verdict in _BODY_VERDICTS:
                 # The application took half a body for one; whatever it says of it is wrong.
                 raise ConnectionError(f"{self.verdict}: there is nobody to answer")
             self.has_started = True
@@ -220,7 +221,7 @@ class Flight:
             return False  # the view answered its cancelling with an error of its own
         elif error is not None and not isinstance(error, Exception):
             return False
-        if verdict == "overdue":
+        if verdict == "overdue" and not self.has_started:
             self.tell_overdue()
         elif verdict == "stalled reader":
             log.info("%s %s: the client has not read for %g s; given up", *self.line(), time.monotonic() - self.since)
@@ -231,11 +232,11 @@ class Flight:
         return True
 
     def tell_overdue(self) -> None:
-        abandoned = sum(1 for task in offload.pool.abandoned.values() if task is self.task)
-        if abandoned:
+        abandoned = offload.pool.abandoned
+        if any(job.task is self.task for job in abandoned):
             log.warning(
                 "%s %s: no answer within %g s; answered 504. Its def view cannot be stopped: %d threads work for nobody now",
-                *self.line(), self.timeout, len(offload.pool.abandoned),
+                *self.line(), self.timeout, len(abandoned),
             )  # fmt: skip
         else:
             log.warning("%s %s: no answer within %g s; answered 504, the view is cancelled", *self.line(), self.timeout)

@@ -26,6 +26,7 @@ CONNECTIONS = "Connections"
 LIMITS = "Limits"
 ORIGIN = "Hosts and proxies"
 STOPPING = "Stopping"
+OBSERVING = "Seeing it run"
 TLS = "TLS"
 PROCESS = "Process"
 
@@ -253,7 +254,7 @@ class Options:
     keep_alive: bool = _option(True, "switch", CONNECTIONS, "Keep connections open between requests.")
 
     max_body: int = _option(
-        16 * 1024 * 1024, "bytes", LIMITS, "Most bytes of a request body; the app's MAX_BODY_SIZE and routes go before.", minimum=0
+        16 * 1024 * 1024, "bytes", LIMITS, "Most bytes of a body, if app and route say nothing.", minimum=0
     )
     body_timeout: float = _option(20.0, "seconds", LIMITS, "A body must not pause for longer.")
     body_rate: int = _option(1024, "bytes", LIMITS, "Least bytes a second of a body, once --body-timeout is spent.", minimum=0)
@@ -272,6 +273,14 @@ class Options:
 
     drain: float = _option(0.5, "seconds", STOPPING, "Serve what was accepted, before stopping.", maximum=20)
     stop_timeout: float = _option(30.0, "seconds", STOPPING, "Everything is gone after this.", minimum=1)
+
+    access_log: str = _option("off", "choice", OBSERVING, "One line a request: off, line or json.", choices=("off", "line", "json"))
+    access_log_file: str | None = _option(None, "path", OBSERVING, "Where those lines go; standard output if not given.")
+    access_log_sample: float = _option(1.0, "share", OBSERVING, "Share of requests logged; those with 5xx always are.", minimum=0, maximum=1)
+    management: str | None = _option(None, "text", OBSERVING, "Port for health and metrics: host:port or unix:/path.", metavar="ADDRESS")
+    metrics_path: str | None = _option(None, "text", OBSERVING, "Answer Prometheus on the public port too, here.", metavar="PATH")
+    health_prefix: str | None = _option(None, "text", OBSERVING, "Answer livez, readyz, startupz there too, below this.", metavar="PATH")
+    ping_timeout: float = _option(2.0, "seconds", OBSERVING, "Time the services have to answer readyz.", minimum=0.01)
 
     tls_cert: str | None = _option(None, "path", TLS, "Certificate chain, PEM.")
     tls_key: str | None = _option(None, "path", TLS, "Private key, PEM.")

@@ -313,7 +313,7 @@ class Worker:
             door = granian_doors.rsgi_door(self.gate, self.options, loop)
             callback = granian_doors.rsgi_callback(app.__rsgi__, self.tally)
         else:
-            layered = production(apps.asgi_callable(self.served), self.options)
+            layered = production(apps.asgi_callable(self.served), self.options, self.served.app)
             door = granian_doors.asgi_door(self.gate, self.options, loop)
             state = lifespan.state if lifespan is not None else {}
             state[LEAVING] = leaving = asyncio.Event()
@@ -369,7 +369,7 @@ class Worker:
             return
         if not apps.is_asgi(self.served.app):
             raise WorkerFailed(f"--ready-path {path} asks by ASGI, which {self.served.name} does not speak; leave it out")
-        await prove(production(apps.asgi_callable(self.served), self.options), path)
+        await prove(production(apps.asgi_callable(self.served), self.options, self.served.app), path)
 
     def start_beside(self) -> Lifespan | None:
         """Behind a sync door: start the application's lifespan on the loop that runs its async code."""
