@@ -442,13 +442,13 @@ def test_faulty_layers_make_an_error_and_close_the_others(app, door, view_colour
 def hops(monkeypatch):
     """The functions that were sent to a thread, by the thread that sent them."""
     sent: list[Any] = []
-    submit = offload.ThreadPool.submit
+    enqueue = offload.ThreadPool.enqueue
 
-    def counting(self: Any, loop: Any, function: Any, args: Any) -> Any:
+    def counting(self: Any, loop: Any, function: Any, *rest: Any) -> Any:
         sent.append(function)
-        return submit(self, loop, function, args)
+        return enqueue(self, loop, function, *rest)
 
-    monkeypatch.setattr(offload.ThreadPool, "submit", counting)
+    monkeypatch.setattr(offload.ThreadPool, "enqueue", counting)
     return sent
 
 
@@ -798,3 +798,28 @@ def test_stream_that_fails_ends_its_context(app, door, view_colour, flow_colour)
         ask(app, door).get_data()
 
     assert seen == [Oops]
+
+
+def test_token_of_a_sync_hook_may_be_used_by_a_later_one(app, client, coloured):
+    """A context variable set in before_request is reset in teardown with its token, and is not left to the next request."""
+    word = contextvars.ContextVar("word", default="")
+    seen = []
+
+    @app.before_request
+    def begin():
+        seen.append(word.get())
+        carboy.g.token = word.set("mine")
+
+    @app.teardown_request
+    def end(error):
+        word.reset(carboy.g.token)
+        seen.append(word.get())
+
+    @app.get("/")
+    @coloured
+    def view():
+        return word.get()
+
+    for _ in range(3):
+        assert client.get("/").text == "mine"
+    assert seen == [""] * 6

@@ -7,6 +7,7 @@ request shares its `g`, as in Flask 3.1.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -78,6 +79,7 @@ class Context:
         after: functions that the request itself left for its response (`after_this_request`).
         holds: how often its end was put off.
         starting: begins to send the response while the context is still there.
+        hops: the context variables as this work's hops to threads see them.
     """
 
     # Class-level defaults: an attribute that most requests never set costs nothing.
@@ -89,6 +91,7 @@ class Context:
     is_torn_down = False
     holds = 0
     starting: Callable[[Any], None] | None = None
+    hops: contextvars.Context | None = None
     services: tuple[dict[type, Any], list[Any]] | None = None
     _request: Any = None
     #: The session, if it has been opened.
@@ -229,6 +232,8 @@ class Context:
         finally:
             request_token, app_token = pushes.pop()
             if last and self._request is not None:
+                if self.hops is not None:
+                    self.hops = None  # it holds this context: a cycle
                 # FLASK: a guest's environ must not keep the request alive in a cycle.
                 environ = self._request.__dict__.get("environ")
                 if environ is not None:
@@ -264,6 +269,7 @@ class Context:
         twin.after = None
         twin.holds = 0
         twin.starting = None
+        twin.hops = None
         twin.services = None
         twin.is_torn_down = False
         twin.opened_session = self._session

@@ -18,7 +18,7 @@ from ..pipeline.offload import hop
 from ..pipeline.plan import Plan
 from ..pipeline.signals import appcontext_tearing_down, got_request_exception, request_finished, request_tearing_down
 from ..pipeline.step import is_async
-from .ctx import Context
+from .ctx import Context, request_var
 from .respond import whole
 
 Invoke = Callable[..., Awaitable[Any]]
@@ -37,7 +37,7 @@ async def invoke_on_loop(function: Callable[..., Any], *args: Any) -> Any:
     """Await an `async def`; a `def` may block, so it goes to a thread."""
     if is_async(function):
         return await function(*args)
-    return await hop(function, *args)
+    return await hop(request_var.get(), function, *args)
 
 
 # -- errors ---------------------------------------------------------------------------------------

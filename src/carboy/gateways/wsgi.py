@@ -7,8 +7,9 @@ view itself, as WSGI has it, except where the view is async: its loop must not w
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from werkzeug.exceptions import HTTPException
@@ -95,11 +96,11 @@ def _observed(app: Served, environ: Environ, start_response: StartResponse) -> I
 def _run_elsewhere(plan: Plan, ctx: Visit, preserve: Callable[[Any], Any] | None) -> Any:
     """Run a plan on the portal's loop, or keep its context for who asked for it."""
     if preserve is None:
-        return portal.run(run(plan, ctx))
+        return _on_portal(run(plan, ctx))
     ctx.hold()
     try:
         if plan.is_async:
-            return portal.run(run(plan, ctx))
+            return _on_portal(run(plan, ctx))
         try:
             run(plan, ctx).send(None)
         except StopIteration as stop:
@@ -110,6 +111,11 @@ def _run_elsewhere(plan: Plan, ctx: Visit, preserve: Callable[[Any], Any] | None
             preserve(ctx.scope)
         preserve(ctx)
         ctx.holds -= 1
+
+
+def _on_portal(journey: Coroutine[Any, Any, Any]) -> Any:
+    # In a copy of the context variables: nothing that a request sets is left to the next one in this thread.
+    return contextvars.copy_context().run(portal.run, journey)
 
 
 def _with_body(app: Served, plan: Plan, request: Any) -> Plan:

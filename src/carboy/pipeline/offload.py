@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -217,14 +217,31 @@ async def offload(function: Callable[..., T], *args: Any) -> T:
     return await pool.submit(asyncio.get_running_loop(), function, args)
 
 
-async def hop(function: Callable[..., T], *args: Any) -> T:
+class Traveller(Protocol):
+    """Work whose steps are done by turns on the loop and in threads."""
+
+    #: The context variables as its hops see them; None before the first.
+    hops: contextvars.Context | None
+
+
+async def hop(traveller: Traveller, function: Callable[..., T], *args: Any) -> T:
     """Run a step of a journey in a warm thread: like `offload`, and what it sets in context variables comes back.
 
-    So a `def` hook that binds a log's or a tracer's variables does so for an `async def` view, too.
+    So a `def` hook that binds a log's or a tracer's variables does so for an `async def` view, too. All hops of a
+    traveller run in one `contextvars.Context`: the token that a `before_request` has got, a teardown may use.
     """
     context = contextvars.copy_context()
+    if traveller.hops is None:
+        traveller.hops = context
+    else:
+        traveller.hops.run(adopt, context)
+        context = traveller.hops
     try:
         result: T = await pool.submit(asyncio.get_running_loop(), context.run, (function, *args))
+    except asyncio.CancelledError:
+        # The thread works on in it; a later hop, of the teardown, must not wait for that.
+        traveller.hops = None
+        raise
     except Exception:
         adopt(context)
         raise

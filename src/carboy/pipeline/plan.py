@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ class Journey(Protocol):
     after: list[Callable[[Any], Any]] | None
     #: Begins to send the response while the context is still there, for a door whose caller looks at it then.
     starting: Callable[[Any], None] | None
+    #: The context variables as its hops to threads see them.
+    hops: contextvars.Context | None
 
     def push(self) -> None: ...
     def pop(self, exc: BaseException | None = ...) -> None: ...

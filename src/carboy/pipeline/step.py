@@ -108,6 +108,10 @@ def _in_turn(calls: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
     return in_turn
 
 
+def _as_hop(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda ctx: hop(ctx, call, ctx)
+
+
 def segments(steps: Iterable[Step], *, on_loop: bool) -> tuple[Segment, ...]:
     """Group steps by colour, in their order.
 
@@ -126,6 +130,6 @@ def segments(steps: Iterable[Step], *, on_loop: bool) -> tuple[Segment, ...]:
     for kind, group in groups:
         call = _in_turn(tuple(step.call for step in group))
         if kind == "thread":
-            call = functools.partial(hop, call)
+            call = _as_hop(call)
         made.append(Segment(call, kind != "inline"))
     return tuple(made)
