@@ -21,7 +21,7 @@ def served(monkeypatch: pytest.MonkeyPatch, write: Write) -> Served:
     write("app.py", "")
     calls: Served = []
 
-    def serve(target: str | None, options: Options) -> int:
+    def serve(target: str | None, options: Options, around: object = None) -> int:
         calls.append((target, options))
         return 3
 

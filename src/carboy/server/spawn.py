@@ -14,8 +14,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from .around import Around
 from .channel import Lines, Message, Sender
 from .errors import WorkerFailed
 from .options import Options
@@ -24,9 +26,10 @@ from .options import Options
 class Link:
     """A worker's process and the channel to it."""
 
-    __slots__ = ("channel", "lines", "process", "send")
+    __slots__ = ("channel", "lines", "process", "send", "spawner")
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, spawner: Spawner) -> None:
+        self.spawner = spawner
         self.process = process
         self.channel = channel
         self.lines = Lines()
@@ -40,8 +43,9 @@ class Link:
         """Give a worker that has loaded its application the socket and the options."""
         # A worker that died meanwhile will be seen; the one byte only carries the descriptor.
         with contextlib.suppress(OSError):
-            socket.send_fds(self.channel, [b" "], [listening.fileno()])
-            self.send({"do": "serve", "options": options.to_json()})
+            shared = self.spawner.shared
+            socket.send_fds(self.channel, [b" "], [listening.fileno(), *shared.values()])
+            self.send({"do": "serve", "options": options.to_json(), "shared": list(shared)})
 
     def end(self) -> None:
         """Kill the process and forget it."""
@@ -53,8 +57,11 @@ class Link:
 class Spawner:
     """Starts workers for one target, from the place where the server was started."""
 
-    def __init__(self, target: str | None) -> None:
+    def __init__(self, target: str | None, around: Around | None = None) -> None:
         self.target = target
+        self.around = around
+        #: Descriptors that every worker gets beside the listening socket, by name.
+        self.shared: Mapping[str, int] = {}
         self.where = Whereabouts()
 
     def spawn(self) -> Link:
@@ -79,13 +86,14 @@ class Spawner:
             ours.close()
             raise
         ours.setblocking(False)
-        link = Link(process, ours)
+        link = Link(process, ours, self)
         link.send(
             {
                 "parent": os.getpid(),
                 "path": self.where.sys_path(),
                 "python_path": os.environ.get("PYTHONPATH"),
                 "target": self.target,
+                "around": self.around.worker if self.around is not None else None,
             }
         )
         return link

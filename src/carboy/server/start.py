@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Mapping
 
+from .around import Around, options_by_name
 from .control import ControlServer
 from .errors import BindError, ServerError
 from .listen import open_listener
@@ -23,14 +25,14 @@ log = logging.getLogger("carboy.server")
 PLACE = ("host", "port", "unix", "unix_mode", "fd", "fastcgi", "backlog")
 
 
-def start(target: str | None, options: Options) -> int:
+def start(target: str | None, options: Options, around: Around | None = None) -> int:
     """Serve an application until told to stop; see `carboy.server.serve`."""
     configure_log(options)
     try:
         options.check()
         raise_descriptor_limit()
         with contextlib.ExitStack() as held:
-            return _start(target, options, held)
+            return _start(target, options, held, around)
     except ServerError as error:
         print(f"carboy: {error}", file=sys.stderr, flush=True)
         return 1
@@ -38,14 +40,14 @@ def start(target: str | None, options: Options) -> int:
         return 130
 
 
-def _start(target: str | None, asked: Options, held: contextlib.ExitStack) -> int:
+def _start(target: str | None, asked: Options, held: contextlib.ExitStack, around: Around | None) -> int:
     # Both take their variables out of the environment, so before any worker inherits it.
     activated, notifier = activated_sockets(os.environ), Notifier(os.environ)
     # Before the application is loaded: a port that is taken is said at once, and clients can queue already.
     listener = open_listener(asked, activated)
     early = held.enter_context(contextlib.ExitStack())
     early.callback(listener.close)
-    spawner = Spawner(target)
+    spawner = Spawner(target, around)
     try:
         first = spawner.spawn()
     except OSError as error:
@@ -57,6 +59,8 @@ def _start(target: str | None, asked: Options, held: contextlib.ExitStack) -> in
             early.close()
             listener = open_listener(options, [])
             held.callback(listener.close)
+        if around is not None:
+            spawner.shared = _opened(around, options)
         held.enter_context(pid_file(options.pid_file))
         control = open_control(options)
         if control is not None:
@@ -66,6 +70,13 @@ def _start(target: str | None, asked: Options, held: contextlib.ExitStack) -> in
         first.end()
         raise
     return supervisor.run()
+
+
+def _opened(around: Around, options: Options) -> Mapping[str, int]:
+    try:
+        return around.open(options_by_name(options))
+    except (OSError, ValueError) as error:
+        raise ServerError(str(error)) from error
 
 
 def open_control(options: Options) -> ControlServer | None:

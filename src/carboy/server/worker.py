@@ -26,6 +26,7 @@ from typing import Any
 
 from ..pipeline import offload, portal
 from . import apps, granian_doors
+from .around import Dressing, dress
 from .channel import Lines, Message, Sender, pack, receive_one
 from .counting import counted
 from .door import ASGIApp, production
@@ -258,8 +259,11 @@ def new_loop(options: Options) -> asyncio.AbstractEventLoop:
 class Worker:
     """The serving half of the process."""
 
-    def __init__(self, served: apps.Served, options: Options, gate: Gate, tally: Tally, pulse: Pulse) -> None:
+    def __init__(
+        self, served: apps.Served, options: Options, gate: Gate, tally: Tally, pulse: Pulse, dressing: Dressing | None = None
+    ) -> None:
         self.served = served
+        self.dressing = dressing
         self.options = options
         self.gate = gate
         self.tally = tally
@@ -284,6 +288,16 @@ class Worker:
         Raises:
             ServerError: the application's start-up failed.
         """
+        if self.dressing is None:
+            self.serve()
+            return
+        self.dressing.begin()
+        try:
+            self.serve()
+        finally:
+            self.dressing.end()
+
+    def serve(self) -> None:
         loop = new_loop(self.options)
         asyncio.set_event_loop(loop)
         if self.options.fastcgi is not None:
@@ -311,9 +325,14 @@ class Worker:
         await self.prove()
         if rsgi:
             door = granian_doors.rsgi_door(self.gate, self.options, loop)
-            callback = granian_doors.rsgi_callback(app.__rsgi__, self.tally)
+            entry = app.__rsgi__
+            if self.dressing is not None:
+                entry = self.dressing.rsgi(entry)
+            callback = granian_doors.rsgi_callback(entry, self.tally)
         else:
             layered = production(apps.asgi_callable(self.served), self.options, self.served.app)
+            if self.dressing is not None:
+                layered = self.dressing.asgi(layered)
             door = granian_doors.asgi_door(self.gate, self.options, loop)
             state = lifespan.state if lifespan is not None else {}
             state[LEAVING] = leaving = asyncio.Event()
@@ -322,6 +341,8 @@ class Worker:
         self.pulse.end = door.end
         self.tally.probe = lambda: probe_threads(loop)
         self.tally.beat_on(loop, threading.get_ident())
+        if self.dressing is not None:
+            self.dressing.ready(loop)
         door.begin(callback)
         self.tell_ready()
         await door.over.wait()
@@ -337,6 +358,8 @@ class Worker:
         server = granian_doors.serve_wsgi(self.gate, self.options, loop)
         self.pulse.end = server.end
         signal.signal(signal.SIGTERM, lambda *_: self.pulse.leave())
+        if self.dressing is not None:
+            self.dressing.ready(None)
         server.begin(granian_doors.wsgi_callback(self.wsgi_entry(), self.root_path, self.tally), loop, over.set)
         self.tell_ready()
         over.wait()
@@ -350,6 +373,8 @@ class Worker:
         portal.call(self.prove)
         threads = self.options.threads or granian_doors.WSGI_THREADS
         server = FastCGIServer(counted(self.wsgi_entry(), self.tally), self.gate.listening, threads=threads, prefix=self.root_path)
+        if self.dressing is not None:
+            self.dressing.ready(None)
         # It takes what the kernel holds for us and drains by itself.
         self.pulse.end = server.shutdown
         self.pulse.prod = lambda: server.post(self.tally.turned)
@@ -385,7 +410,7 @@ class Worker:
 
     def wsgi_entry(self) -> Any:
         """The callable itself: a Carboy app looks for its `wsgi_app` at each call, which may be replaced at any time."""
-        return self.served.app
+        return self.served.app if self.dressing is None else self.dressing.wsgi(self.served.app)
 
 
 def probe_threads(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any] | None:
@@ -433,21 +458,33 @@ async def prove(app: ASGIApp, path: str) -> None:
         raise WorkerFailed(f"--ready-path {path} answered {status[0] if status else 'nothing'}")
 
 
-def receive_socket(channel: socket.socket) -> tuple[socket.socket, str] | None:
-    """Wait for the listening socket and the options; None if the main process has gone."""
-    carried, fds, _, _ = socket.recv_fds(channel, 1, 1)
+def receive_socket(channel: socket.socket) -> tuple[socket.socket, str, dict[str, int]] | None:
+    """Wait for the listening socket, the options, and what is shared besides; None if the main process has gone."""
+    carried, fds, _, _ = socket.recv_fds(channel, 1, 8)
     if not carried or not fds:
         return None
     order = receive_one(channel)
     if order is None or order.get("do") != "serve":
         return None
     listening = socket.socket(fileno=fds[0])
-    os.set_inheritable(listening.fileno(), False)
-    return listening, order["options"]
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return listening, order["options"], dict(zip(order.get("shared", ()), fds[1:], strict=True))
 
 
-def serve(served: apps.Served, listening: socket.socket, options: Options, channel: socket.socket) -> None:
+def serve(
+    served: apps.Served,
+    listening: socket.socket,
+    options: Options,
+    channel: socket.socket,
+    around: str | None = None,
+    shared: dict[str, int] | None = None,
+) -> None:
     """Serve until told to leave.
+
+    Args:
+        around: name of what is put around the application, see `around.py`.
+        shared: descriptors of the main process, by name.
 
     Raises:
         ServerError: the application does not fit the door, or its start-up failed.
@@ -459,7 +496,8 @@ def serve(served: apps.Served, listening: socket.socket, options: Options, chann
     gate, tally = Gate(listening), Tally()
     pulse = Pulse(channel, gate, tally, options)
     pulse.start()
-    Worker(served, options, gate, tally, pulse).run()
+    dressing = dress(around, served.app, options, gate, tally, shared or {})
+    Worker(served, options, gate, tally, pulse, dressing).run()
 
 
 def configure_log(options: Options) -> None:
@@ -495,7 +533,7 @@ def main(argv: list[str]) -> int:
         received = receive_socket(channel)
         if received is None:
             return 0
-        serve(served, received[0], Options.from_json(received[1]), channel)
+        serve(served, received[0], Options.from_json(received[1]), channel, spec.get("around"), received[2])
     except ServerError as error:
         channel.sendall(pack({"is": "failed", "why": str(error)}))
         _exit_now(FAILED)

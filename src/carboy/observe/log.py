@@ -1,0 +1,268 @@
+"""The access log: noted on the way of a request, made into lines and written by a thread a moment later.
+
+A request costs an append to a list. What a crash can lose is what was noted since the last flush, a fifth of a second.
+Every text that a client sends is escaped, so that a line is a line. The query string is left out: it carries tokens
+and names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import select
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from .settings import LogFormat
+
+#: Most requests noted and not yet written; a reader of the log that does not read must not fill our memory.
+MOST_PENDING = 100_000
+#: Lines made at one go: 0.3 ms in which the interpreter is held.
+AT_ONCE = 256
+#: Most bytes of one write; into a pipe, more than this may be mixed with another process's.
+_PIPE_WRITE = 4096
+_FILE_WRITE = 262_144
+#: Most characters of a text that the client chooses.
+_LONGEST = 2048
+
+
+class Noted(NamedTuple):
+    """A request that has ended."""
+
+    began: int
+    nanoseconds: int
+    method: str
+    path: str
+    route: str | None
+    status: int
+    size: int
+    client: str | None
+    agent: str | None
+    request_id: str | None
+    trace_id: str | None
+    is_aborted: bool
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """A line of the JSON log; what is unknown is left out."""
+
+    time: str
+    method: str
+    path: str
+    status: int
+    bytes: int
+    ms: float
+    pid: int
+    route: str | None = None
+    client: str | None = None
+    request_id: str | None = None
+    trace_id: str | None = None
+    user_agent: str | None = None
+    aborted: bool = False
+
+
+class Clock:
+    """Turns readings of the performance counter into times of day, to the millisecond, in UTC."""
+
+    def __init__(self) -> None:
+        self.offset = time.time_ns() - time.perf_counter_ns()
+        self.second = -1
+        self.text = ""
+
+    def set(self) -> None:
+        """Follow the system's clock, which may be corrected while we run."""
+        self.offset = time.time_ns() - time.perf_counter_ns()
+
+    def __call__(self, reading: int) -> str:
+        second, rest = divmod(reading + self.offset, 1_000_000_000)
+        if second != self.second:
+            self.second = second
+            self.text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self.text}{rest // 1_000_000:03d}Z"
+
+
+_encode = msgspec.json.Encoder().encode
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f"\\\u2028\u2029]')
+
+
+def json_line(noted: Noted, clock: Clock, pid: int) -> bytes:
+    """One line of JSON."""
+    return _encode(
+        Line(
+            clock(noted.began),
+            noted.method,
+            noted.path[:_LONGEST],
+            noted.status,
+            noted.size,
+            noted.nanoseconds // 1000 / 1000,
+            pid,
+            noted.route,
+            noted.client,
+            noted.request_id,
+            noted.trace_id,
+            noted.agent[:_LONGEST] if noted.agent else None,
+            noted.is_aborted,
+        )
+    )
+
+
+def plain_line(noted: Noted, clock: Clock, pid: int) -> bytes:
+    """One line for people: time, client, request, status, bytes, time taken, route, ids, user agent."""
+    took = noted.nanoseconds / 1_000_000
+    return (
+        f'{clock(noted.began)} {safe(noted.client or "-")} "{safe(noted.method)} {safe(noted.path)}" {noted.status}'
+        f' {noted.size} {took:.1f}ms "{safe(noted.route or "-")}" {safe(noted.request_id or "-")}'
+        f' {noted.trace_id or "-"} "{safe(noted.agent or "-")}"{" aborted" if noted.is_aborted else ""}'
+    ).encode("utf-8", "backslashreplace")
+
+
+def safe(text: str) -> str:
+    """Escape what could end a field or a line, or drive a terminal."""
+    return _UNSAFE.sub(_escape, text[:_LONGEST])
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+FORMATS: dict[LogFormat, Callable[[Noted, Clock, int], bytes]] = {"line": plain_line, "json": json_line}
+
+
+class Sink:
+    """Where lines go: standard output, or a file that may be moved away at any time (logrotate).
+
+    Args:
+        path: None for standard output.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        self.fd = self._open() if path is not None else sys.__stdout__.fileno() if sys.__stdout__ is not None else os.open(os.devnull, os.O_WRONLY)
+        self.looked = time.monotonic()
+
+    def _open(self) -> int:
+        return os.open(self.path or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+
+    def write(self, lines: list[bytes]) -> int:
+        """Write whole lines; return how many could not be."""
+        if self.path is not None:
+            self._follow()
+        lost = 0
+        for count, chunk in _chunks(lines, self._longest()):
+            try:
+                _write_all(self.fd, chunk)
+            except OSError:
+                # A full disk, a reader that has gone: serving goes on, the loss is counted.
+                lost += count
+        return lost
+
+    def _longest(self) -> int:
+        try:
+            return _FILE_WRITE if stat.S_ISREG(os.fstat(self.fd).st_mode) else _PIPE_WRITE
+        except OSError:
+            return _PIPE_WRITE
+
+    def _follow(self) -> None:
+        """Open the file anew if its name stands for another one, or for none."""
+        now = time.monotonic()
+        if now - self.looked < 1:
+            return
+        self.looked = now
+        with contextlib.suppress(OSError):
+            try:
+                same = os.path.samestat(os.stat(self.path or ""), os.fstat(self.fd))
+            except FileNotFoundError:
+                same = False
+            if not same:
+                new = self._open()
+                os.close(self.fd)
+                self.fd = new
+
+    def close(self) -> None:
+        if self.path is not None:
+            os.close(self.fd)
+
+
+def _chunks(lines: list[bytes], longest: int) -> Iterator[tuple[int, bytes]]:
+    """Join lines into writes that hold whole lines; with how many."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        if chunk and size + len(line) + 1 > longest:
+            yield len(chunk), b"\n".join(chunk) + b"\n"
+            chunk, size = [], 0
+        chunk.append(line)
+        size += len(line) + 1
+    if chunk:
+        yield len(chunk), b"\n".join(chunk) + b"\n"
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:
+            # Somebody made the pipe non-blocking; only this thread waits, and not for ever.
+            poller = select.poll()
+            poller.register(fd, select.POLLOUT)
+            if not poller.poll(5000):
+                raise
+
+
+class AccessLog:
+    """The access log of one process.
+
+    Args:
+        form: "line" or "json".
+        sink: where the lines go.
+        sample: share of the requests to log; 5xx always are.
+        chance: a number in [0, 1); replaced in tests.
+    """
+
+    def __init__(self, form: LogFormat, sink: Sink, sample: float = 1.0, chance: Callable[[], float] = random.random) -> None:
+        self.form = FORMATS[form]
+        self.sink = sink
+        self.sample = sample
+        self.chance = chance
+        self.clock = Clock()
+        self.pending: list[Noted] = []
+        self.lost = 0
+
+    def wants(self, status: int) -> bool:
+        """Whether a request with this status is to be noted; asked before anything is looked up."""
+        if self.sample < 1 and status < 500 and self.chance() >= self.sample:
+            return False
+        if len(self.pending) >= MOST_PENDING:
+            self.lost += 1
+            return False
+        return True
+
+    def flush(self) -> int:
+        """Write what was noted; return how many lines were lost since the last time. Called by one thread at a time."""
+        # The list is exchanged in one step, so a request on another thread notes either here or there.
+        noted, self.pending = self.pending, []
+        lost, self.lost = self.lost, 0
+        if not noted:
+            return lost
+        self.clock.set()
+        pid = os.getpid()
+        for start in range(0, len(noted), AT_ONCE):
+            lines = [self.form(each, self.clock, pid) for each in noted[start : start + AT_ONCE]]
+            lost += self.sink.write(lines)
+        return lost
+
+    def close(self) -> None:
+        self.flush()
+        self.sink.close()

@@ -1,0 +1,361 @@
+"""One process, observed: counters, access log, health, traces, and the thread that looks after them.
+
+Made when the application is set up, started when the process begins to serve: a server may fork in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..pipeline import offload
+from .health import HEADERS, Health, pings_of
+from .log import AccessLog, Noted, Sink
+from .memory import (
+    ACCEPTING_QUEUE,
+    DRAINING,
+    LAG,
+    LINES_LOST,
+    MEMORY,
+    READY,
+    SHED,
+    STATE,
+    THREADS,
+    THREADS_BUSY,
+    THREADS_WAITING,
+    TICKED,
+    Memory,
+    Slot,
+    make_memory,
+    open_memory,
+)
+from .metrics import CONTENT_TYPE, exposition
+from .record import Record
+from .settings import Settings
+from .trace import Tracer, find_tracer, incoming_trace_id, trace_id
+
+log = logging.getLogger("carboy.observe")
+
+#: Seconds between two flushes of the log, and between two looks at loop, threads and memory.
+FLUSH, LOOK = 0.2, 1.0
+#: A loop that has not turned for so many seconds is not alive.
+STUCK = 10.0
+#: Methods with a label of their own; others share one.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+#: The label of requests that no rule matched.
+MISS = "(none)"
+#: nginx's word for a client that left before there was an answer.
+CLIENT_LEFT = 499
+
+#: A page of our own: status, headers, body. May block.
+Page = Callable[[], tuple[int, tuple[tuple[str, str], ...], bytes]]
+
+
+class Surroundings(Protocol):
+    """What the server tells of itself."""
+
+    def is_leaving(self) -> bool:
+        """Whether this worker is on its way out."""
+
+    def queue(self) -> int:
+        """Connections that wait for any worker; 0 where it cannot be known."""
+
+
+class Alone:
+    """The surroundings of a server that tells nothing."""
+
+    def is_leaving(self) -> bool:
+        return False
+
+    def queue(self) -> int:
+        return 0
+
+
+_living: weakref.WeakSet[Observer] = weakref.WeakSet()
+
+
+class Observer:
+    """What one process notes of its requests and of itself.
+
+    Args:
+        settings: what is wanted.
+        app: a Carboy application, for the pings of its services; anything else has none.
+    """
+
+    def __init__(self, settings: Settings, app: Any = None) -> None:
+        self.settings = settings
+        self.app = app
+        self.surroundings: Surroundings = Alone()
+        #: Descriptor of the server's shared memory, if it made some.
+        self.shared: int | None = None
+        #: Where async code runs; known once a request or the lifespan came by.
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.memory: Memory | None = None
+        self.slot: Slot | None = None
+        self.log: AccessLog | None = None
+        self.tracer: Tracer | None = None
+        self.is_started = False
+        self.starting = threading.Lock()
+        self.over = threading.Event()
+        self.thread: threading.Thread | None = None
+        #: When the loop was asked to call us, on the performance counter; None while it owes us nothing.
+        self.asked: int | None = None
+        self.health = Health((), settings.ping_timeout, is_draining=self.is_server_draining, is_stuck=self.is_stuck)
+        #: What the application's own port answers here, by path.
+        self.pages: dict[str, Page] = self._pages_on_app()
+        _living.add(self)
+
+    # -- beginning and end ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to observe; what cannot be opened is said in the log, and serving goes on without it."""
+        with self.starting:
+            if self.is_started:
+                return
+            self.over.clear()
+            self.slot = self._claim()
+            self.log = self._open_log()
+            self.tracer = find_tracer() if self.settings.traces else None
+            if hasattr(self.app, "services"):
+                self.health.pings = tuple(pings_of(self.app, lambda: self.loop))
+            self.thread = threading.Thread(target=self._look_after, name="carboy-observe", daemon=True)
+            self.thread.start()
+            self.is_started = True
+
+    def ready(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """The application has started: requests are welcome.
+
+        Args:
+            loop: where it runs; None behind a sync door.
+        """
+        self.start()
+        self.loop = loop
+        self.health.has_started = True
+        if self.slot is not None:
+            self.slot.set(STATE, READY)
+
+    def stop(self) -> None:
+        """Write what is still to be written, and sign off."""
+        with self.starting:
+            if not self.is_started:
+                return
+            self.is_started = False
+            self.over.set()
+            if self.thread is not None and self.thread is not threading.current_thread():
+                self.thread.join(2)
+            self.health.has_started = False
+            if self.log is not None:
+                lines, self.log = self.log, None
+                lines.close()
+            if self.slot is not None:
+                self.slot.leave()
+
+    def forget(self) -> None:
+        """In a forked child: what the parent has started is not ours."""
+        self.starting = threading.Lock()
+        self.is_started = False
+        self.slot = self.memory = self.log = self.thread = self.loop = None
+        self.asked = None
+
+    def _claim(self) -> Slot | None:
+        try:
+            if self.shared is not None:
+                fd = self.shared
+            elif self.settings.memory is not None:
+                fd = open_memory(self.settings.memory)
+            else:
+                fd = make_memory()
+            self.memory = Memory(fd)
+            slot = self.memory.claim()
+        except (OSError, ValueError) as error:
+            log.error("no metrics: %s", error)
+            return None
+        if slot is None:
+            log.error("no metrics: all slots of the metrics memory are taken")
+        return slot
+
+    def _open_log(self) -> AccessLog | None:
+        settings = self.settings
+        if settings.log == "off":
+            return None
+        try:
+            return AccessLog(settings.log, Sink(settings.log_file), settings.log_sample)
+        except OSError as error:
+            log.error("no access log: %s", error)
+            return None
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def end(
+        self,
+        record: Record,
+        method: str,
+        path: str,
+        client: str | None,
+        agent: str | None,
+        request_id: str | None,
+        traceparent: str | bytes | None,
+    ) -> None:
+        """Note a request in the access log; asked only if `log.wants` it."""
+        lines = self.log
+        if lines is None:
+            return
+        trace: str | None = None
+        if record.span is not None:
+            trace = trace_id(record.span)
+        elif traceparent is not None:
+            trace = incoming_trace_id(traceparent)
+        lines.pending.append(
+            Noted(
+                record.began,
+                time.perf_counter_ns() - record.began,
+                method,
+                path,
+                record.rule,
+                record.status,
+                record.size,
+                client,
+                agent,
+                request_id,
+                trace,
+                record.is_aborted,
+            )
+        )
+
+    def shed(self) -> None:
+        """Count a request that was refused for too much load."""
+        if self.slot is not None:
+            self.slot.add(SHED)
+
+    # -- pages ------------------------------------------------------------------------------------
+
+    def metrics_page(self) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
+        """All workers' counters."""
+        memory = self.memory
+        if memory is None:
+            return 503, (("content-type", "text/plain; charset=utf-8"),), b"no metrics: see the server's log\n"
+        if self.slot is not None:
+            # What can be read off at once need not be a second old in the worker that answers.
+            self._measure(self.slot)
+        return 200, (("content-type", CONTENT_TYPE), ("cache-control", "no-store")), exposition(memory).encode()
+
+    def health_pages(self, prefix: str) -> dict[str, Page]:
+        """The three pages below a prefix."""
+
+        def page(ask: Callable[[], tuple[int, bytes]]) -> Page:
+            def answer() -> tuple[int, tuple[tuple[str, str], ...], bytes]:
+                status, body = ask()
+                return status, HEADERS, body
+
+            return answer
+
+        base = "/" + prefix.strip("/") + "/" if prefix.strip("/") else "/"
+        health = self.health
+        return {base + name: page(getattr(health, name)) for name in ("livez", "readyz", "startupz")}
+
+    def management_pages(self) -> dict[str, Page]:
+        """What a management port answers."""
+        return {**self.health_pages("/"), "/metrics": self.metrics_page}
+
+    def _pages_on_app(self) -> dict[str, Page]:
+        settings = self.settings
+        pages: dict[str, Page] = {}
+        if settings.health_prefix is not None:
+            pages.update(self.health_pages(settings.health_prefix))
+        if settings.metrics_path is not None:
+            pages["/" + settings.metrics_path.lstrip("/")] = self.metrics_page
+        return pages
+
+    # -- the worker itself ------------------------------------------------------------------------
+
+    def is_server_draining(self) -> bool:
+        """Whether the server is on its way out: this worker, and no other that stays."""
+        if not self.surroundings.is_leaving():
+            return False
+        if self.memory is None or self.slot is None:
+            return True
+        # A reload replaces workers one by one; the server goes on, and so does its readiness.
+        return not any(each.is_serving for each in self.memory.readings() if each.number != self.slot.number)
+
+    def is_stuck(self) -> bool:
+        """Whether the loop has not turned for too long."""
+        asked = self.asked
+        return asked is not None and time.perf_counter_ns() - asked > STUCK * 1e9
+
+    def _look_after(self) -> None:
+        next_look = 0.0
+        while not self.over.wait(FLUSH):
+            try:
+                lines, slot = self.log, self.slot
+                lost = lines.flush() if lines is not None else 0
+                if slot is None:
+                    continue
+                if lost:
+                    slot.add(LINES_LOST, lost)
+                if self.surroundings.is_leaving():
+                    slot.set(STATE, DRAINING)
+                now = time.monotonic()
+                if now >= next_look:
+                    next_look = now + LOOK
+                    self._measure(slot)
+                    self._ask_loop(slot)
+            except Exception:
+                # Whatever went wrong, the next look is in a moment; a thread that ended would be silence for good.
+                log.exception("a look at the worker failed")
+
+    def _measure(self, slot: Slot) -> None:
+        pool = offload.pool
+        threads = len(pool.threads)
+        slot.set(THREADS, threads)
+        slot.set(THREADS_BUSY, threads - len(pool.idle))
+        slot.set(THREADS_WAITING, pool.waiting)
+        slot.set(MEMORY, resident_memory())
+        slot.set(ACCEPTING_QUEUE, self.surroundings.queue())
+        slot.set(TICKED, time.time_ns())
+
+    def _ask_loop(self, slot: Slot) -> None:
+        """Have the loop call us, and note how long that takes. Later hints at blocking calls begin here."""
+        loop = self.loop
+        if loop is None or not loop.is_running():
+            self.asked = None
+            return
+        if self.asked is not None:
+            slot.set(LAG, time.perf_counter_ns() - self.asked)
+            return
+        asked = self.asked = time.perf_counter_ns()
+
+        def turned() -> None:
+            self.asked = None
+            slot.set(LAG, time.perf_counter_ns() - asked)
+
+        try:
+            loop.call_soon_threadsafe(turned)
+        except RuntimeError:
+            self.asked = None  # closed meanwhile: nobody to be late
+
+
+def resident_memory() -> int:
+    """Resident memory of this process, bytes; its greatest so far where the present one cannot be known."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+def _forked() -> None:
+    for observer in tuple(_living):
+        observer.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

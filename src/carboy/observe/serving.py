@@ -1,0 +1,114 @@
+"""How `carboy run` observes: what its main process opens, and what each worker puts around the application.
+
+The server room stands beside this one and knows nothing of it; the command line hands it the names of these functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .doors import ASGIApp, RSGIApp, WSGIApp, watch_asgi, watch_rsgi, watch_wsgi
+from .extension import Observe
+from .management import Management, open_port
+from .memory import make_memory
+from .observer import Observer, Surroundings
+from .trace import find_tracer
+
+MEMORY, PORT = "metrics memory", "management port"
+
+#: The server's options, by the names of our settings; one that says nothing changes nothing.
+_OPTIONS: dict[str, tuple[str, object]] = {
+    "log": ("access_log", "off"),
+    "log_file": ("access_log_file", None),
+    "log_sample": ("access_log_sample", 1.0),
+    "metrics_path": ("metrics_path", None),
+    "health_prefix": ("health_prefix", None),
+    "ping_timeout": ("ping_timeout", 2.0),
+}
+
+#: What the main process keeps open for its workers.
+_kept: list[socket.socket | int] = []
+
+
+def open_shared(options: Mapping[str, Any]) -> dict[str, int]:
+    """In the main process: the memory of the counters, and the management port if there is to be one.
+
+    Raises:
+        OSError, ValueError: the port cannot be had; the text is for the operator.
+    """
+    memory = make_memory()
+    _kept.append(memory)
+    shared = {MEMORY: memory}
+    address = options["management"]
+    if address:
+        try:
+            port = open_port(address)
+        except OSError as error:
+            raise OSError(f"--management {address}: {error.strerror or error}") from error
+        _kept.append(port)
+        shared[PORT] = port.fileno()
+    return shared
+
+
+def dress(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shared: Mapping[str, int]) -> Dressed | None:
+    """In a worker: an observer around the application; None where nothing is to be observed."""
+    said = {ours: options[theirs] for ours, (theirs, default) in _OPTIONS.items() if options[theirs] != default}
+    fitted = getattr(app, "fitted", None)
+    extension: Observe | None = fitted.get(Observe.name) if isinstance(fitted, dict) else None
+    wanted = bool(said.keys() - {"ping_timeout"}) or PORT in shared or find_tracer() is not None
+    if extension is None:
+        if not wanted:
+            _close(shared)
+            return None
+        extension = Observe()
+        if isinstance(fitted, dict):
+            app.fit(extension)
+            app.freeze()
+    observer = extension.overlaid(said)
+    settings = observer.settings
+    if not (wanted or settings.log != "off" or settings.metrics_path or settings.health_prefix):
+        _close(shared)
+        return None
+    observer.shared = shared.get(MEMORY)
+    observer.surroundings = surroundings
+    port = socket.socket(fileno=shared[PORT]) if PORT in shared else None
+    return Dressed(observer, Management(port, observer.management_pages(), surroundings.is_leaving) if port is not None else None)
+
+
+def _close(shared: Mapping[str, int]) -> None:
+    for fd in shared.values():
+        os.close(fd)
+
+
+class Dressed:
+    """One worker's observer, as the server speaks to it."""
+
+    def __init__(self, observer: Observer, management: Management | None) -> None:
+        self.observer = observer
+        self.management = management
+
+    def asgi(self, app: ASGIApp) -> ASGIApp:
+        return watch_asgi(app, self.observer)
+
+    def wsgi(self, app: WSGIApp) -> WSGIApp:
+        return watch_wsgi(app, self.observer)
+
+    def rsgi(self, app: RSGIApp) -> Callable[[Any, Any], Any]:
+        return watch_rsgi(app, self.observer)
+
+    def begin(self) -> None:
+        self.observer.start()
+        if self.management is not None:
+            self.management.start()
+
+    def ready(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.observer.ready(loop)
+
+    def end(self) -> None:
+        if self.management is not None:
+            self.management.stop()
+        self.observer.stop()
