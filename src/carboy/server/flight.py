@@ -140,24 +140,24 @@ class Flight:
                 # The application took half a body for one; whatever it says of it is wrong.
                 raise ConnectionError(f"{self.verdict}: there is nobody to answer")
             self.has_started = True
-            if self.request_id is not None or self.is_closing:
+            headers = event.get("headers")
+            if self.is_closing or type(headers) is not list:
                 event = self.with_headers(event)
+            elif self.request_id is not None:
+                headers.append((b"x-request-id", self.request_id))
         elif event.get("more_body", False):
             return self.send_piece(event)
         awaitable: Awaitable[Any] = self.inner_send(event)
         return awaitable
 
     def with_headers(self, event: Any) -> Any:
-        headers = event.get("headers", ())
-        if type(headers) is not list:
-            headers = list(headers)
-            event = {**event, "headers": headers}
+        headers = list(event.get("headers", ()))
         if self.request_id is not None:
             headers.append((b"x-request-id", self.request_id))
         if self.is_closing and self.scope["http_version"] != "2":
             headers[:] = [pair for pair in headers if bytes(pair[0]).lower() != b"connection"]
             headers.append((b"connection", b"close"))
-        return event
+        return {**event, "headers": headers}
 
     async def send_piece(self, event: Any) -> None:
         """Send a piece of a stream.
@@ -245,6 +245,12 @@ class Flight:
         """Method and path as they may stand in a log."""
         raw: bytes = self.scope.get("raw_path") or self.scope["path"].encode("utf-8", "backslashreplace")
         return self.scope["method"], raw.partition(b"?")[0][:200].decode("ascii", "backslashreplace")
+
+
+class CarboyFlight(Flight):
+    """A request to a Carboy application, which makes a response of an HTTP error that its `receive` raises."""
+
+    is_carboy = True
 
 
 async def refuse(flight: Flight, status: int, text: str, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:

