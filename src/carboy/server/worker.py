@@ -35,6 +35,7 @@ from .gate import Gate
 from .lifespan import Lifespan
 from .machine import descriptor_limit, die_with_parent
 from .options import Options
+from .stall import end_stalled_writes
 from .tally import Tally
 
 #: Seconds between two beats to the main process.
@@ -493,6 +494,7 @@ def serve(
     configure_log(options)
     if options.threads:
         offload.pool.size = options.threads
+    end_stalled_writes(listening, options.write_timeout)
     gate, tally = Gate(listening), Tally()
     pulse = Pulse(channel, gate, tally, options)
     pulse.start()
