@@ -223,4 +223,4 @@ def test_the_count_counts() -> None:
     walk_asgi(app, walk)
 
     names = [call.rpartition(" ")[2] for call in walk.calls]
-    assert (names.count("run"), names.count("inward"), names.count("App.find")) == (1, 1, 1)
+    assert (names.count("run"), names.count("App.find")) == (1, 1)

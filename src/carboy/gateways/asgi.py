@@ -13,7 +13,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 
 from ..pipeline.drive import drive, run
-from ..pipeline.offload import admit, offload
+from ..pipeline.offload import admit
 from ..pipeline.plan import Plan
 from ..wire.body import BodyBuffer, declared_length
 from ..wire.errors import MalformedPath
@@ -22,7 +22,7 @@ from ..wire.response import Answer, is_bodiless
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
 from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output, stream_of
 from .gone import ClientGone, UntilGone, until_gone
-from .heads import AsgiHead, encoded, has_body, path_in_app
+from .heads import MALFORMED, AsgiHead, encoded, has_body, path_in_app
 from .served import Served, Visit
 
 Scope = dict[str, Any]
@@ -45,24 +45,22 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
         if await detour_asgi(app, scope, receive, send):
             return
     method: str = scope["method"]
-    malformed: HTTPException | None = None
     try:
         path = path_in_app(scope)
-    except MalformedPath as error:
-        malformed, path = error, "/"
+    except MalformedPath:
+        path = MALFORMED
     head = AsgiHead(scope, path)
     request = app.request_class.from_head(head, method, path)
     ctx: Visit = app.find(request, True)
     plan = ctx.plan
-    if malformed is not None:
-        plan = ctx.plan = plan.failing(malformed)
-    elif plan.reads_body and has_body(scope):
+    if plan.reads_body and has_body(scope):
         try:
             plan = ctx.plan = await read_body(app, plan, head, receive)
         except ClientGone:
             return
         if head.body is not None:
             request.stream = head.body
+    watch: Watch | None = None
     try:
         if not plan.is_async:
             response = await admit(drive, run(plan, ctx))
@@ -74,20 +72,26 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
             except StopIteration as stop:
                 response = stop.value
             else:
-                response = await UntilGone(journey, waits_for, disconnected, receive)
+                watch = Watch(receive)
+                response = await UntilGone(journey, waits_for, Watch.over, watch)
         else:
             # The view reads the body itself, and will be told there that the client has gone.
             response = await run(plan, ctx)
+        if type(response) is Answer:
+            status, headers, body = response
+            await send({"type": "http.response.start", "status": status, "headers": [_encoded(pair) for pair in headers]})
+            if method == "HEAD" or is_bodiless(status):
+                body = b""
+            await send({"type": "http.response.body", "body": body})
+            return
+        if watch is None:
+            watch = Watch(receive)
+        await emit(response, request, scope, watch, send)
     except ClientGone:
         return
-    if type(response) is Answer:
-        status, headers, body = response
-        await send({"type": "http.response.start", "status": status, "headers": [_encoded(pair) for pair in headers]})
-        if method == "HEAD" or is_bodiless(status):
-            body = b""
-        await send({"type": "http.response.body", "body": body})
-        return
-    await emit(response, request, scope, receive, send)
+    finally:
+        if watch is not None:
+            watch.end()
 
 
 # PERF: an Answer has one of a few content types and a length: 0.1 µs for 0.4 a pair.
@@ -95,6 +99,29 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
 def _encoded(pair: tuple[str, str]) -> tuple[bytes, bytes]:
     """A header pair as ASGI has it: a lower-case name, bytes."""
     return pair[0].lower().encode("latin1"), pair[1].encode("latin1")
+
+
+class Watch:
+    """The wait for a request's `http.disconnect`: one, however many parts of its work are given up with the client.
+
+    Gunicorn 27 takes a wait that was cancelled for the disconnect itself, and tells it to the next one.
+    """
+
+    __slots__ = ("receive", "task")
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive = receive
+        self.task: asyncio.Task[None] | None = None
+
+    async def over(self) -> None:
+        """Wait for the client to go; may be cancelled and asked again."""
+        if self.task is None:
+            self.task = asyncio.get_running_loop().create_task(disconnected(self.receive))
+        await asyncio.shield(self.task)
+
+    def end(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
 
 async def disconnected(receive: Receive) -> None:
@@ -131,7 +158,7 @@ async def read_body(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -
     return plan
 
 
-async def emit(response: Any, request: Any, scope: Scope, receive: Receive, send: Send) -> None:
+async def emit(response: Any, request: Any, scope: Scope, watch: Watch, send: Send) -> None:
     """Send a Response; a stream ends with its client."""
     if makes_own_output(response):
         await emit_wsgi_response(response, request, send)
@@ -156,7 +183,7 @@ async def emit(response: Any, request: Any, scope: Scope, receive: Receive, send
             await send({"type": "http.response.pathsend", "path": str(body.path)})
         else:
             await send(start)
-            await until_gone(_stream(body, send), disconnected, receive)
+            await until_gone(_stream(body, send), Watch.over, watch)
     except ClientGone:
         pass  # closing what was being sent is all that is left to do
     finally:

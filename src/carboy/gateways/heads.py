@@ -13,6 +13,10 @@ from ..wire.response import HeaderPairs
 
 Scope = dict[str, Any]
 
+#: Stands for a path that is no text. Like the bytes it was, it cannot be read: not by the router, which makes a miss of it,
+#: nor by hooks; so every door answers alike.
+MALFORMED = "/\udcff"
+
 
 class AsgiHead:
     """Where an ASGI scope keeps the parts of a request."""
@@ -95,7 +99,7 @@ def environ_of(
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": root_path.encode().decode("latin1"),
-        "PATH_INFO": path.encode().decode("latin1"),
+        "PATH_INFO": path.encode("utf-8", "surrogateescape").decode("latin1"),
         "QUERY_STRING": head.query_string().decode("latin1"),
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1] if server[1] is not None else ""),

@@ -22,7 +22,7 @@ from ..wire.response import Answer, HeaderPairs, is_bodiless
 from .bridge import detour_rsgi, whole_wsgi_response
 from .emit import close, headers_of, is_empty, joined, makes_own_output, stream_of
 from .gone import ClientGone, UntilGone, until_gone
-from .heads import RsgiHead, lowered
+from .heads import MALFORMED, RsgiHead, lowered
 from .served import Served, Visit
 
 _CHUNK = 64 * 1024
@@ -39,20 +39,16 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
     if app.has_detours:
         if await detour_rsgi(app, scope, protocol):
             return
-    malformed: HTTPException | None = None
-    path: str = scope.path
     method: str = scope.method
     try:
-        path = path_of(path)
-    except MalformedPath as error:
-        malformed, path = error, "/"
+        path = path_of(scope.path)
+    except MalformedPath:
+        path = MALFORMED
     head = RsgiHead(scope, path)
     request = app.request_class.from_head(head, method, path)
     ctx: Visit = app.find(request, True)
     plan = ctx.plan
-    if malformed is not None:
-        plan = ctx.plan = plan.failing(malformed)
-    elif plan.reads_body and has_body(scope):
+    if plan.reads_body and has_body(scope):
         plan = ctx.plan = await read_body(app, plan, head, protocol)
         if head.body is not None:
             request.stream = head.body

@@ -67,7 +67,7 @@ class Request(werkzeug.wrappers.Request):
         Args:
             head: where the rest is to be had.
             method: as sent.
-            path: decoded, with its leading slash.
+            path: decoded, with its leading slash; one with surrogates was no UTF-8, and is refused when it is read.
         """
         if cls.__init__ is not Request.__init__:
             # A guest's class does something with the environ when it is made.
@@ -75,7 +75,8 @@ class Request(werkzeug.wrappers.Request):
         request = cls.__new__(cls)
         request._head = head
         request.method = method
-        request.path = path
+        if path.isascii() or _is_text(path):
+            request.path = path
         return request
 
     shallow = False
@@ -246,6 +247,14 @@ class Request(werkzeug.wrappers.Request):
         body = self.buffered if self._head is None else getattr(self._head, "body", None)
         if body is not None:
             body.close()
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=256)
