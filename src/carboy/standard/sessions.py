@@ -347,6 +347,16 @@ class SecureCookieSessionInterface(SessionInterface):
             self.should_set_cookie, SessionInterface.should_set_cookie
         )
 
+    def has_null_sessions_only(self, app: App) -> bool:
+        """Whether no session of this app can be saved: there is no secret key, and nothing else that would sign one."""
+        cls = SessionInterface
+        return (
+            self._signs_as_usual
+            and _keys(app) is None
+            and _is(self.make_null_session, cls.make_null_session)
+            and _is(self.is_null_session, cls.is_null_session)
+        )
+
     @property
     def _signs_as_usual(self) -> bool:
         """Whether the signature is one that `TimedSigner` makes, only faster."""
@@ -413,7 +423,7 @@ class Sessions:
     def setup(self, fit: Fitting) -> None:
         """Declare when a session is opened and saved, the session as a view parameter, and the checks."""
         fit.before(open_at_once, first=True, when=_opens_at_once)
-        fit.after(save_if_touched, blocking=False, when=_opens_lazily)
+        fit.after(save_if_touched, blocking=False, when=_may_save)
         fit.after(save, when=_opens_at_once)
         for kind in (SessionMixin, SecureCookieSession):
             fit.source(kind, _session_of)
@@ -421,8 +431,9 @@ class Sessions:
         fit.check("cookie", check_cookie)
 
 
-def _opens_lazily(app: Any) -> bool:
-    return bool(app.opens_sessions_lazily())
+def _may_save(app: Any) -> bool:
+    # PERF: without a secret key every session is a null session; an app that has none has no step for them.
+    return bool(app.opens_sessions_lazily()) and not app.session_interface.has_null_sessions_only(app)
 
 
 def _opens_at_once(app: Any) -> bool:
