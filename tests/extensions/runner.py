@@ -66,7 +66,7 @@ def programs(only: list[str]) -> list[Program]:
     """Read the headings of the programs."""
     found = []
     for path in sorted((HERE / "programs").glob("*.py")):
-        if (only and path.stem not in only) or path.stem == "__init__":
+        if (only and path.stem not in only) or path.stem.startswith("_"):
             continue
         tree = ast.parse(path.read_text())
         constants = {
