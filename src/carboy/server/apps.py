@@ -116,6 +116,19 @@ def describe(app: Any, target: str | None) -> Served:
     return Served(app, name, routes, len(coloured) - sum(coloured), sum(coloured))
 
 
+def largest_body(served: Served, otherwise: int) -> int | None:
+    """Most bytes of a body that the app takes at any URL, None for no limit; a Carboy app keeps the limit of each itself.
+
+    Args:
+        otherwise: the limit of an app that has none of its own; 0 for no limit.
+    """
+    if not served.is_carboy:
+        return otherwise or None
+    limits = [served.app.body_limit_unplanned()]
+    limits += [(getattr(rule, "options", None) or {}).get("max_body", 0) for rule in served.app.url_map.iter_rules()]
+    return None if None in limits else max(limits)
+
+
 def is_asgi(app: Any) -> bool:
     """Tell whether a callable takes `(scope, receive, send)`."""
     if hasattr(app, "asgi_app"):

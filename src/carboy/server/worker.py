@@ -373,7 +373,13 @@ class Worker:
         lifespan = self.start_beside()
         portal.call(self.prove)
         threads = self.options.threads or granian_doors.WSGI_THREADS
-        server = FastCGIServer(counted(self.wsgi_entry(), self.tally), self.gate.listening, threads=threads, prefix=self.root_path)
+        server = FastCGIServer(
+            counted(self.wsgi_entry(), self.tally),
+            self.gate.listening,
+            threads=threads,
+            max_body=apps.largest_body(self.served, self.options.max_body),
+            prefix=self.root_path,
+        )
         if self.dressing is not None:
             self.dressing.ready(None)
         # It takes what the kernel holds for us and drains by itself.
