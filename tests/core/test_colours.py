@@ -167,6 +167,32 @@ def test_after_this_request_takes_both_colours(app, door, view_colour, hook_colo
     assert ask(app, door).headers.getlist("X-Mark") == ["first", "second", "declared"]
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["declared", "left by the request"])
+def test_after_hook_that_forgets_its_return_is_told(app, door, view_colour, hook_colour, late):
+    """An after hook that returns nothing is an error that names it; the client gets a 500, teardown runs."""
+    seen: list[Any] = []
+    told: list[str] = []
+
+    def forgetful(response: Any) -> None:
+        response.headers["X-Mark"] = "set"
+
+    if not late:
+        app.after_request(tint(hook_colour, forgetful))
+    app.teardown_request(lambda error: seen.append(type(error)))
+    app.get("/")(tint(view_colour, lambda: (late and after_this_request(tint(hook_colour, forgetful)) and None) or "ok"))
+
+    def tell(sender: Any, exception: Exception, **_: Any) -> None:
+        told.append(str(exception))
+
+    with got_request_exception.connected_to(tell, app):
+        response = ask(app, door)
+
+    assert response.status_code == 500
+    assert "forgetful" in told[0]
+    assert __file__ in told[0]
+    assert seen == [TypeError]
+
+
 def test_context_processors_take_both_colours(app, door, view_colour, hook_colour):
     """What context processors give is in the template, whichever colour they and the view have."""
     app.context_processor(tint(hook_colour, lambda: {"who": request.args["who"]}))

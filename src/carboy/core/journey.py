@@ -17,7 +17,7 @@ from ..pipeline.drive import outward
 from ..pipeline.offload import hop
 from ..pipeline.plan import Plan
 from ..pipeline.signals import appcontext_tearing_down, got_request_exception, request_finished, request_tearing_down
-from ..pipeline.step import is_async
+from ..pipeline.step import is_async, origin
 from .ctx import Context, request_var
 from .respond import whole
 
@@ -139,7 +139,19 @@ async def fail_by_hand(invoke: Invoke, plan: Plan, ctx: Context, error: Exceptio
 async def afterwards(invoke: Invoke, ctx: Context) -> None:
     """Call what the request itself left for its response (`after_this_request`)."""
     for function in ctx.after or ():
-        ctx.response = await invoke(function, whole(ctx))
+        ctx.response = passed_on(function, await invoke(function, whole(ctx)))
+
+
+def passed_on(function: Callable[..., Any], response: Any) -> Any:
+    """What a function made of the response it was given.
+
+    Raises:
+        TypeError: nothing; most likely its `return` was forgotten.
+    """
+    if response is None:
+        name = getattr(function, "__qualname__", function)
+        raise TypeError(f"{name} ({origin(function)}) was given a response and returned None; an after_request function returns the response")
+    return response
 
 
 # -- teardown -------------------------------------------------------------------------------------

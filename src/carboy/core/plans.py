@@ -474,11 +474,11 @@ def _preprocess_values(function: Callable[..., Any], ctx: Context) -> None:
 
 
 def _pass_response(function: Callable[[Any], Any], ctx: Context) -> None:
-    ctx.response = function(whole(ctx))
+    ctx.response = journey.passed_on(function, function(whole(ctx)))
 
 
 async def _pass_response_async(function: Callable[[Any], Any], ctx: Context) -> None:
-    ctx.response = await function(whole(ctx))
+    ctx.response = journey.passed_on(function, await function(whole(ctx)))
 
 
 def _call(function: Callable[[], Any], ctx: Context) -> Any:
