@@ -1,0 +1,7 @@
+from carboy import Carboy
+
+app = Carboy(__name__)
+
+@app.get("/")
+def index():
+    return "Hello!"
