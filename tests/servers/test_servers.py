@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from app import app
 from client import Answer, Case, Connection, ask_in_process, big, cases
 from nginx_server import Nginx
 from processes import KINDS, running
+
+pytestmark = pytest.mark.service
 
 NGINX = "nginx + FastCGI"
 
@@ -56,7 +57,7 @@ def served(request):
             (folder / "nginx").mkdir()
             nginx = stack.enter_context(Nginx(folder / "nginx", f"unix:{address}"))
             address = ("127.0.0.1", nginx.port)
-        yield kind, address, server
+        yield kind, address
 
 
 def without_length(answer: Answer, case: Case) -> Answer:
@@ -88,7 +89,7 @@ def test_reference_is_as_told(questions, reference):
 
 def test_every_answer_is_the_same(served, questions, reference):
     """Each request gets the answer it gets in process: status, headers and body."""
-    kind, address, server = served
+    kind, address = served
     connection = Connection(address)
 
     found = []
@@ -105,7 +106,7 @@ def test_every_answer_is_the_same(served, questions, reference):
 @pytest.mark.parametrize("path", ["/hash", "/async/hash"])
 def test_upload_of_fifty_megabytes_arrives_whole(served, path):
     """50 MB are read by a sync and by an async view; the hash is that of what was sent."""
-    kind, address, server = served
+    kind, address = served
     body = big()
     case = Case("upload", path, "POST", (("Content-Type", "application/octet-stream"),), body)
     expected = ask_in_process(app, case)
