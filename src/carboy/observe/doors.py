@@ -12,9 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
-from .observer import CLIENT_LEFT, METHODS, MISS, Observer
+from .log import AccessLog, Noted
+from .memory import SHED
+from .observer import CLIENT_LEFT, Observer
 from .record import Record, current
-from .trace import carrier_of
+from .trace import carrier_of, trace_id_of
 
 # ASGI, WSGI and RSGI values are a stranger's.
 Scope = Any
@@ -82,42 +84,61 @@ def watch_asgi(app: ASGIApp, observer: Observer) -> ASGIApp:
         finally:
             if not record.status:
                 record.status = 500 if isinstance(error, Exception) else CLIENT_LEFT
+            now = _now()
             if slot is not None:
-                slot.count(
-                    method if method in METHODS else "other", record.rule or MISS, record.status, _now() - record.began, record.size
-                )
+                slot.count(method, record.rule, record.status, now - record.began, record.size)
+                if record.status == 503 and record.rule is None and any(name == b"retry-after" for name, _ in record.headers):
+                    # No application has seen it: refused at the door.
+                    slot.add(SHED)
             lines = observer.log
             if tracer is not None:
-                tracer.end(record, token, method, _client(scope, record), error)
+                tracer.end(record, token, method, _client(scope), error)
             if lines is not None and lines.wants(record.status):
-                _note_asgi(observer, record, method, scope)
+                _note_asgi(lines, record, method, scope, now)
 
     return watched
 
 
-def _note_asgi(observer: Observer, record: Record, method: str, scope: Scope) -> None:
-    agent = traceparent = None
+#: Headers that a line of the log has. The server has given the request an id, and taken away what a client calls one.
+_LOGGED = frozenset({b"user-agent", b"x-request-id", b"traceparent"})
+
+
+def _note_asgi(lines: AccessLog, record: Record, method: str, scope: Scope, now: int) -> None:
+    agent = traceparent = request_id = None
     for name, value in scope["headers"]:
-        if name == b"user-agent":
-            agent = value.decode("latin1")
-        elif name == b"traceparent":
-            traceparent = value
-    request_id: str | None = scope.get("carboy.request_id")
-    if request_id is None:
-        for name, value in record.headers:
-            if name == b"x-request-id":
-                request_id = value.decode("latin1")
-                break
+        if name in _LOGGED:
+            if name == b"user-agent":
+                agent = value
+            elif name == b"x-request-id":
+                request_id = value
+            else:
+                traceparent = value
     # As it stood on the wire, so percent signs still hide what could break a line.
-    raw = scope.get("raw_path")
-    path = raw.partition(b"?")[0].decode("latin1") if raw else scope["path"]
-    observer.end(record, method, path, _client(scope, record), agent, request_id, traceparent)
+    path = scope.get("raw_path") or scope["path"]
+    if isinstance(path, bytes) and b"?" in path:
+        path = path.partition(b"?")[0]
+    # PERF: a bare tuple; `Noted(...)` costs 0.2 µs more.
+    lines.pending.append(
+        (  # type: ignore[arg-type]  # a Noted by its fields
+            record.began,
+            now - record.began,
+            method,
+            path,
+            record.rule,
+            record.status,
+            record.size,
+            _client(scope),
+            agent,
+            request_id,
+            trace_id_of(record, traceparent) if traceparent is not None or record.span is not None else None,
+            record.is_aborted,
+        )
+    )
 
 
-def _client(scope: Scope, record: Record) -> str | None:
-    inner = getattr(record.head, "scope", None)
-    # Behind a trusted proxy the application's scope has the client's own address.
-    client = (inner if isinstance(inner, dict) else scope).get("client")
+def _client(scope: Scope) -> str | None:
+    # Behind a trusted proxy the server has put the client's own address here.
+    client = scope.get("client")
     return client[0] if client else None
 
 
@@ -145,6 +166,25 @@ async def _lifespan(app: ASGIApp, observer: Observer, scope: Scope, receive: Rec
         await send(event)
 
     await app(scope, receive, sending)
+
+
+def _noted(
+    record: Record, method: str, path: str, client: str | None, agent: str | None, request_id: str | None, traceparent: str | None
+) -> Noted:
+    return Noted(
+        record.began,
+        _now() - record.began,
+        method,
+        path,
+        record.rule,
+        record.status,
+        record.size,
+        client,
+        agent,
+        request_id,
+        trace_id_of(record, traceparent),
+        record.is_aborted,
+    )
 
 
 # -- WSGI -----------------------------------------------------------------------------------------
@@ -184,7 +224,7 @@ class WSGIVisit:
         current.set(record)
         if observer.slot is not None:
             # Many threads write here.
-            with observer.slot.lock:
+            with observer.slot.counting:
                 observer.slot.begin()
         if observer.tracer is not None:
             carrier = {key[5:].replace("_", "-").lower(): value for key, value in self.environ.items() if key.startswith("HTTP_")}
@@ -237,22 +277,19 @@ class WSGIVisit:
             record.status = 500
         slot = observer.slot
         if slot is not None:
-            label = method if method in METHODS else "other"
-            route = record.rule or MISS
-            slot.place(label, route)
-            with slot.lock:
-                slot.count(label, route, record.status, _now() - record.began, record.size)
+            if (method, record.rule) not in slot.known:
+                slot.place(method, record.rule)
+            with slot.counting:
+                slot.count(method, record.rule, record.status, _now() - record.began, record.size)
         client = environ.get("REMOTE_ADDR") or None
         if observer.tracer is not None:
             observer.tracer.end(record, self.token, method, client, self.error)
         lines = observer.log
         if lines is not None and lines.wants(record.status):
-            request_id = environ.get("carboy.request_id")
-            if request_id is None:
-                request_id = next((value for name, value in record.headers if name.lower() == "x-request-id"), None)
+            request_id = environ.get("HTTP_X_REQUEST_ID")
             path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-            observer.end(
-                record, method, path, client, environ.get("HTTP_USER_AGENT"), request_id, environ.get("HTTP_TRACEPARENT")
+            lines.pending.append(
+                _noted(record, method, path, client, environ.get("HTTP_USER_AGENT"), request_id, environ.get("HTTP_TRACEPARENT"))
             )
 
 
@@ -300,17 +337,16 @@ def watch_rsgi(app: RSGIApp, observer: Observer) -> RSGIApp:
             if not record.status:
                 record.status = 500 if isinstance(error, Exception) else CLIENT_LEFT
             if slot is not None:
-                slot.count(
-                    method if method in METHODS else "other", record.rule or MISS, record.status, _now() - record.began, record.size
-                )
-            client = record.head.remote_addr() if record.head is not None else scope.client.rpartition(":")[0]
+                slot.count(method, record.rule, record.status, _now() - record.began, record.size)
+            client = scope.client.rpartition(":")[0].strip("[]")
             if tracer is not None:
                 tracer.end(record, token, method, client, error)
             lines = observer.log
             if lines is not None and lines.wants(record.status):
-                request_id = next((value for name, value in record.headers if name.lower() == "x-request-id"), None)
                 header = scope.headers.get
-                observer.end(record, method, scope.path, client, header("user-agent"), request_id, header("traceparent"))
+                lines.pending.append(
+                    _noted(record, method, scope.path, client, header("user-agent"), header("x-request-id"), header("traceparent"))
+                )
 
     return watched
 

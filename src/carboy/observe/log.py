@@ -35,20 +35,20 @@ _LONGEST = 2048
 
 
 class Noted(NamedTuple):
-    """A request that has ended."""
+    """A request that has ended; what the client sent is still as it came, latin-1."""
 
     began: int
     nanoseconds: int
     method: str
-    path: str
+    path: bytes | str
     route: str | None
     status: int
     size: int
     client: str | None
-    agent: str | None
-    request_id: str | None
-    trace_id: str | None
-    is_aborted: bool
+    agent: bytes | str | None = None
+    request_id: bytes | str | None = None
+    trace_id: str | None = None
+    is_aborted: bool = False
 
 
 class Line(msgspec.Struct, omit_defaults=True):
@@ -73,21 +73,28 @@ class Clock:
     """Turns readings of the performance counter into times of day, to the millisecond, in UTC."""
 
     def __init__(self) -> None:
-        self.offset = time.time_ns() - time.perf_counter_ns()
-        self.second = -1
+        #: The second that is current, as readings, and its text.
+        self.begin = self.end = 0
         self.text = ""
+        self.offset = 0
+        self.set()
 
     def set(self) -> None:
         """Follow the system's clock, which may be corrected while we run."""
         self.offset = time.time_ns() - time.perf_counter_ns()
+        self.begin = self.end = 0
 
     def __call__(self, reading: int) -> str:
-        second, rest = divmod(reading + self.offset, 1_000_000_000)
-        if second != self.second:
-            self.second = second
+        if not self.begin <= reading < self.end:
+            second = (reading + self.offset) // 1_000_000_000
+            self.begin = second * 1_000_000_000 - self.offset
+            self.end = self.begin + 1_000_000_000
             self.text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        return f"{self.text}{rest // 1_000_000:03d}Z"
+        return self.text + _MILLISECONDS[(reading - self.begin) // 1_000_000]
 
+
+# PERF: 0.1 µs less a line than formatting a number.
+_MILLISECONDS = tuple(f"{each:03d}Z" for each in range(1000))
 
 _encode = msgspec.json.Encoder().encode
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f"\\\u2028\u2029]')
@@ -95,38 +102,47 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f"\\\u2028\u2029]')
 
 def json_line(noted: Noted, clock: Clock, pid: int) -> bytes:
     """One line of JSON."""
+    began, nanoseconds, method, path, route, status, size, client, agent, request_id, trace_id, is_aborted = noted
     return _encode(
         Line(
-            clock(noted.began),
-            noted.method,
-            noted.path[:_LONGEST],
-            noted.status,
-            noted.size,
-            noted.nanoseconds // 1000 / 1000,
+            clock(began),
+            method,
+            _text(path),
+            status,
+            size,
+            nanoseconds // 1000 / 1000,
             pid,
-            noted.route,
-            noted.client,
-            noted.request_id,
-            noted.trace_id,
-            noted.agent[:_LONGEST] if noted.agent else None,
-            noted.is_aborted,
+            route,
+            client,
+            _text(request_id) if request_id else None,
+            trace_id,
+            _text(agent) if agent else None,
+            is_aborted,
         )
     )
 
 
 def plain_line(noted: Noted, clock: Clock, pid: int) -> bytes:
     """One line for people: time, client, request, status, bytes, time taken, route, ids, user agent."""
-    took = noted.nanoseconds / 1_000_000
+    began, nanoseconds, method, path, route, status, size, client, agent, request_id, trace_id, is_aborted = noted
     return (
-        f'{clock(noted.began)} {safe(noted.client or "-")} "{safe(noted.method)} {safe(noted.path)}" {noted.status}'
-        f' {noted.size} {took:.1f}ms "{safe(noted.route or "-")}" {safe(noted.request_id or "-")}'
-        f' {noted.trace_id or "-"} "{safe(noted.agent or "-")}"{" aborted" if noted.is_aborted else ""}'
+        f'{clock(began)} {safe(client or "-")} "{safe(method)} {safe(path)}" {status} {size} {nanoseconds / 1e6:.1f}ms'
+        f' "{safe(route or "-")}" {safe(request_id or "-")} {trace_id or "-"} "{safe(agent or "-")}"{" aborted" if is_aborted else ""}'
     ).encode("utf-8", "backslashreplace")
 
 
-def safe(text: str) -> str:
+def _text(sent: bytes | str) -> str:
+    if isinstance(sent, bytes):
+        sent = sent.decode("latin1")
+    return sent if len(sent) <= _LONGEST else sent[:_LONGEST]
+
+
+def safe(sent: bytes | str) -> str:
     """Escape what could end a field or a line, or drive a terminal."""
-    return _UNSAFE.sub(_escape, text[:_LONGEST])
+    text = _text(sent)
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return _UNSAFE.sub(_escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:

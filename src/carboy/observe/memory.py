@@ -22,37 +22,42 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_MAGIC, _LAYOUT = 0x59_4F_42_52_41_43, 1
+_MAGIC, _LAYOUT = 0x59_4F_42_52_41_43, 2
 #: Most workers at once, those on their way out among them; pages that nobody touches cost nothing.
-SLOTS = 256
+SLOTS = 128
 #: Most routes by method that one worker tells apart; what is beyond counts as `OTHER`.
 ENTRIES = 1024
 _HEAD_WORDS = 64
 _SLOT_WORDS = 64
 _NAME_WORDS = 25
 _NAME_BYTES = (_NAME_WORDS - 1) * 8
-_ENTRY_WORDS = 48
+_ENTRY_WORDS = 104
 
 # -- words of a slot ------------------------------------------------------------------------------
-PID, CLAIMS, DEATHS, BORN, TICKED, STATE, STARTED, ENDED, CUT_OFF, USED = range(10)
-THREADS, THREADS_BUSY, THREADS_WAITING, MEMORY, LAG, ACCEPTING_QUEUE, LINES_LOST, SHED = range(10, 18)
+PID, CLAIMS, DEATHS, BORN, TICKED, STATE, STARTED, CUT_OFF, USED = range(9)
+THREADS, THREADS_BUSY, THREADS_WAITING, MEMORY, LAG, ACCEPTING_QUEUE, LINES_LOST, SHED = range(9, 17)
 _GAUGES = (THREADS, THREADS_BUSY, THREADS_WAITING, MEMORY, LAG, ACCEPTING_QUEUE)
 
 # -- states of a worker ---------------------------------------------------------------------------
 STARTING, READY, DRAINING, GONE = 1, 2, 3, 4
 
 # -- words of an entry, after its name ------------------------------------------------------------
-#: Six counters: no status at all, then 1xx to 5xx.
-_CLASSES = _NAME_WORDS
-_NANOSECONDS = _CLASSES + 6
+_NANOSECONDS = _NAME_WORDS
 _BYTES = _NANOSECONDS + 1
-_BUCKETS = _BYTES + 1
+#: A counter for each status class, 1xx to 5xx, and each bound: one count tells both.
+_CELLS = _BYTES + 1
+_CLASSES = 5
 
 #: Upper bounds of the histogram, seconds; beyond the last is infinity.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _BOUNDS = tuple(int(each * 1_000_000_000) for each in BOUNDS)
+_COLUMNS = len(BOUNDS) + 1
 
 OTHER = ("other", "(other)")
+#: The label of requests that no rule matched.
+MISS = "(none)"
+#: Methods with a label of their own; others share one.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 _SIZE = (_HEAD_WORDS + SLOTS * (_SLOT_WORDS + ENTRIES * _ENTRY_WORDS)) * 8
 
@@ -61,7 +66,7 @@ _SIZE = (_HEAD_WORDS + SLOTS * (_SLOT_WORDS + ENTRIES * _ENTRY_WORDS)) * 8
 class Entry:
     """What was counted of one route and method."""
 
-    #: Answers without a status, then by the status's first digit.
+    #: Answers by the status's first digit, 1xx to 5xx.
     classes: list[int]
     nanoseconds: int
     bytes: int
@@ -75,6 +80,8 @@ class Reading:
 
     number: int
     words: tuple[int, ...]
+    #: Requests that have ended.
+    ended: int
     is_alive: bool
 
     @property
@@ -83,7 +90,7 @@ class Reading:
 
     @property
     def in_flight(self) -> int:
-        return max(0, self.words[STARTED] - self.words[ENDED]) if self.is_alive else 0
+        return max(0, self.words[STARTED] - self.ended - self.words[CUT_OFF]) if self.is_alive else 0
 
     @property
     def died_unburied(self) -> bool:
@@ -96,8 +103,7 @@ class Reading:
 
     @property
     def cut_off(self) -> int:
-        lost = self.words[STARTED] - self.words[ENDED] if self.died_unburied else 0
-        return self.words[CUT_OFF] + max(0, lost)
+        return max(self.words[CUT_OFF], self.words[STARTED] - self.ended) if self.died_unburied else self.words[CUT_OFF]
 
 
 def make_memory() -> int:
@@ -167,7 +173,11 @@ class Memory:
             words = tuple(self.words[start : start + _SLOT_WORDS])
             if not words[CLAIMS]:
                 return
-            yield Reading(number, words, words[STATE] != GONE and _runs(words[PID]))
+            yield Reading(number, words, self.ended(number), words[STATE] != GONE and _runs(words[PID]))
+
+    def ended(self, number: int) -> int:
+        """Requests that have ended in a slot: what all its entries have counted."""
+        return sum(sum(entry.classes) for _, entry in self.entries(number))
 
     def entries(self, number: int) -> Iterator[tuple[tuple[str, str], Entry]]:
         """What was counted in a slot, by method and route."""
@@ -177,16 +187,9 @@ class Memory:
             name = self.name_at(start)
             if name is None:
                 continue
-            words = tuple(self.words[start : start + _ENTRY_WORDS])
-            yield (
-                name,
-                Entry(
-                    list(words[_CLASSES : _CLASSES + 6]),
-                    words[_NANOSECONDS],
-                    words[_BYTES],
-                    list(words[_BUCKETS : _BUCKETS + len(BOUNDS) + 1]),
-                ),
-            )
+            words = list(self.words[start : start + _ENTRY_WORDS])
+            rows = [words[cell : cell + _COLUMNS] for cell in range(_CELLS, _CELLS + _CLASSES * _COLUMNS, _COLUMNS)]
+            yield name, Entry([sum(row) for row in rows], words[_NANOSECONDS], words[_BYTES], [sum(column) for column in zip(*rows, strict=True)])
 
     def name_at(self, start: int) -> tuple[str, str] | None:
         length = self.words[start]
@@ -206,7 +209,7 @@ class Memory:
 
 
 class Slot:
-    """A worker's own counters. Written by one process; by several of its threads only under `lock`."""
+    """A worker's own counters. Written by one process; where several of its threads count, they hold `counting`."""
 
     def __init__(self, memory: Memory, number: int) -> None:
         self.memory = memory
@@ -214,8 +217,12 @@ class Slot:
         self.words = memory.words
         self.start = _slot_start(number)
         self.lock = threading.Lock()
-        #: Where the counters of a method and route are.
-        self.known: dict[tuple[str, str], int] = {}
+        #: For doors where many threads count.
+        self.counting = threading.Lock()
+        #: Where the counters of a method and rule are, as requests have them.
+        self.known: dict[tuple[str, str | None], int] = {}
+        #: The same by label.
+        self.labelled: dict[tuple[str, str], int] = {}
         self._bury()
         self._take_over()
 
@@ -224,8 +231,7 @@ class Slot:
         words, start = self.words, self.start
         if words[start + CLAIMS] and words[start + STATE] != GONE:
             words[start + DEATHS] += 1
-        words[start + CUT_OFF] += max(0, words[start + STARTED] - words[start + ENDED])
-        words[start + ENDED] = words[start + STARTED]
+        self._cut_off()
         for gauge in _GAUGES:
             words[start + gauge] = 0
         words[start + PID] = os.getpid()
@@ -233,49 +239,55 @@ class Slot:
         words[start + BORN] = words[start + TICKED] = time.time_ns()
         words[start + CLAIMS] += 1
 
+    def _cut_off(self) -> None:
+        """What was begun and never ended is lost."""
+        words, start = self.words, self.start
+        words[start + CUT_OFF] = max(words[start + CUT_OFF], words[start + STARTED] - self.memory.ended(self.number))
+
     def _take_over(self) -> None:
         first = _entries_start(self.number)
         for index in range(min(ENTRIES, self.words[self.start + USED])):
             name = self.memory.name_at(first + index * _ENTRY_WORDS)
             if name is not None:
-                self.known[name] = first + index * _ENTRY_WORDS
-        if OTHER not in self.known:
+                self.labelled[name] = first + index * _ENTRY_WORDS
+        if OTHER not in self.labelled:
             self._add(OTHER)
 
     def begin(self) -> None:
         """Count a request that begins."""
         self.words[self.start + STARTED] += 1
 
-    def count(self, method: str, route: str, status: int, nanoseconds: int, size: int) -> None:
+    def count(self, method: str, rule: str | None, status: int, nanoseconds: int, size: int) -> None:
         """Count a request that has ended.
 
         Args:
-            method: one of a bounded set.
-            route: the rule's text, never the path.
-            status: 0 for none.
+            method: as sent.
+            rule: the rule's text, never the path; None for a miss.
+            status: of the answer.
             nanoseconds: from the first to the last byte.
             size: bytes of the answer's body.
         """
-        base = self.known.get((method, route)) or self.place(method, route)
-        # PERF: 0.06 µs a word; a struct or a list that is copied from time to time costs more or can be lost.
+        base = self.known.get((method, rule)) or self.place(method, rule)
+        # PERF: 0.1 µs a word; numbers copied here from time to time would cost half, and be lost with a killed worker.
         words = self.words
-        words[base + _CLASSES + (status // 100 if 0 < status < 600 else 0)] += 1
+        row = status // 100
+        words[base + _CELLS - _COLUMNS + (row if 0 < row < 6 else 5) * _COLUMNS + bisect_left(_BOUNDS, nanoseconds)] += 1
         words[base + _NANOSECONDS] += nanoseconds
         words[base + _BYTES] += size
-        words[base + _BUCKETS + bisect_left(_BOUNDS, nanoseconds)] += 1
-        words[self.start + ENDED] += 1
 
-    def place(self, method: str, route: str) -> int:
-        """Where a method and route are counted; a new place while there is one."""
+    def place(self, method: str, rule: str | None) -> int:
+        """Where a method and rule are counted; a new place while there is one."""
         with self.lock:
-            key = (method, route)
-            found = self.known.get(key)
-            if found is not None:
-                return found
-            if self.words[self.start + USED] >= ENTRIES:
-                # Not remembered: only a bounded number of methods and routes may fill our memory.
-                return self.known[OTHER]
-            return self._add(key)
+            label = (method if method in METHODS else "other", MISS if rule is None else rule)
+            found = self.labelled.get(label)
+            if found is None:
+                if self.words[self.start + USED] >= ENTRIES:
+                    return self.labelled[OTHER]
+                found = self._add(label)
+            if method in METHODS:
+                # Not for others: clients choose them, and must not fill our memory.
+                self.known[method, rule] = found
+            return found
 
     def _add(self, key: tuple[str, str]) -> int:
         words = self.words
@@ -285,7 +297,7 @@ class Slot:
         self.memory.map[(start + 1) * 8 : (start + 1) * 8 + len(name)] = name
         words[start] = len(name)
         words[self.start + USED] = index + 1
-        self.known[key] = start
+        self.labelled[key] = start
         return start
 
     def set(self, word: int, value: int) -> None:
@@ -299,8 +311,7 @@ class Slot:
     def leave(self) -> None:
         """Sign off in order: the next owner will know that this was no death."""
         words, start = self.words, self.start
-        words[start + CUT_OFF] += max(0, words[start + STARTED] - words[start + ENDED])
-        words[start + ENDED] = words[start + STARTED]
+        self._cut_off()
         for gauge in _GAUGES:
             words[start + gauge] = 0
         words[start + STATE] = GONE

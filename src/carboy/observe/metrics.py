@@ -26,7 +26,7 @@ from .memory import (
 )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_CLASS_NAMES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+_CLASS_NAMES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 def exposition(memory: Memory) -> str:

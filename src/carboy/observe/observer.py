@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from ..pipeline import offload
 from .health import HEADERS, Health, pings_of
-from .log import AccessLog, Noted, Sink
+from .log import AccessLog, Sink
 from .memory import (
     ACCEPTING_QUEUE,
     DRAINING,
@@ -26,7 +26,6 @@ from .memory import (
     LINES_LOST,
     MEMORY,
     READY,
-    SHED,
     STATE,
     THREADS,
     THREADS_BUSY,
@@ -38,9 +37,8 @@ from .memory import (
     open_memory,
 )
 from .metrics import CONTENT_TYPE, exposition
-from .record import Record
 from .settings import Settings
-from .trace import Tracer, find_tracer, incoming_trace_id, trace_id
+from .trace import Tracer, find_tracer
 
 log = logging.getLogger("carboy.observe")
 
@@ -48,10 +46,6 @@ log = logging.getLogger("carboy.observe")
 FLUSH, LOOK = 0.2, 1.0
 #: A loop that has not turned for so many seconds is not alive.
 STUCK = 10.0
-#: Methods with a label of their own; others share one.
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
-#: The label of requests that no rule matched.
-MISS = "(none)"
 #: nginx's word for a client that left before there was an answer.
 CLIENT_LEFT = 499
 
@@ -64,9 +58,11 @@ class Surroundings(Protocol):
 
     def is_leaving(self) -> bool:
         """Whether this worker is on its way out."""
+        ...
 
     def queue(self) -> int:
         """Connections that wait for any worker; 0 where it cannot be known."""
+        ...
 
 
 class Alone:
@@ -191,49 +187,6 @@ class Observer:
         except OSError as error:
             log.error("no access log: %s", error)
             return None
-
-    # -- requests ---------------------------------------------------------------------------------
-
-    def end(
-        self,
-        record: Record,
-        method: str,
-        path: str,
-        client: str | None,
-        agent: str | None,
-        request_id: str | None,
-        traceparent: str | bytes | None,
-    ) -> None:
-        """Note a request in the access log; asked only if `log.wants` it."""
-        lines = self.log
-        if lines is None:
-            return
-        trace: str | None = None
-        if record.span is not None:
-            trace = trace_id(record.span)
-        elif traceparent is not None:
-            trace = incoming_trace_id(traceparent)
-        lines.pending.append(
-            Noted(
-                record.began,
-                time.perf_counter_ns() - record.began,
-                method,
-                path,
-                record.rule,
-                record.status,
-                record.size,
-                client,
-                agent,
-                request_id,
-                trace,
-                record.is_aborted,
-            )
-        )
-
-    def shed(self) -> None:
-        """Count a request that was refused for too much load."""
-        if self.slot is not None:
-            self.slot.add(SHED)
 
     # -- pages ------------------------------------------------------------------------------------
 

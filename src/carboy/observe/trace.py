@@ -67,10 +67,12 @@ class Tracer:
         span.end()
 
 
-def trace_id(span: Any) -> str | None:
-    """A span's trace, as 32 hexadecimal digits."""
-    found = span.get_span_context().trace_id
-    return f"{found:032x}" if found else None
+def trace_id_of(record: Record, traceparent: str | bytes | None) -> str | None:
+    """The trace that a request belongs to: its span's, or what the client named; 32 hexadecimal digits."""
+    if record.span is not None:
+        found = record.span.get_span_context().trace_id
+        return f"{found:032x}" if found else None
+    return incoming_trace_id(traceparent) if traceparent is not None else None
 
 
 def find_tracer() -> Tracer | None:
