@@ -619,6 +619,57 @@ def test_async_work_of_a_sync_view_runs_on_the_server_s_loop(app):
     assert loops[0] is loops[1]
 
 
+# -- bodies ----------------------------------------------------------------------------------------------
+
+
+def test_streamed_body_arrives_whole_and_within_its_limit(app, door, view_colour):
+    """`stream=True`: the view reads all that was sent, in either colour; a body over the limit is a 413."""
+
+    def view() -> Any:
+        size = 0
+        while chunk := request.stream.read(7000):
+            size += len(chunk)
+        return {"size": size, "first": request.args.get("x")}
+
+    app.post("/", stream=True, max_body=100_000)(tint(view_colour, view))
+
+    assert ask(app, door, "/?x=1", method="POST", data=b"x" * 99_999).json == {"size": 99_999, "first": "1"}
+    assert ask(app, door, "/", method="POST", data=b"").json == {"size": 0, "first": None}
+    assert ask(app, door, "/", method="POST", data=b"x" * 100_001).status_code == 413
+
+
+def test_streamed_body_is_read_as_it_comes(app):
+    """A sync view with `stream=True` begins before its body is whole, and is told when the client goes."""
+    seen: list[Any] = []
+    pieces = iter([b"first ", b"second ", None])
+    begun = threading.Event()
+
+    @app.post("/", stream=True)
+    def view() -> str:
+        try:
+            while piece := request.stream.read1():
+                seen.append(piece)
+                begun.set()
+        except Exception as error:
+            seen.append(type(error).__name__)
+            raise
+        return "ok"
+
+    async def receive() -> Any:
+        piece = next(pieces)
+        if piece is None:
+            return {"type": "http.disconnect"}
+        if piece.startswith(b"second"):
+            while not begun.is_set():
+                await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+    scope = {**scope_of("/"), "method": "POST", "headers": [(b"host", b"localhost"), (b"transfer-encoding", b"chunked")]}
+    asyncio.run(app(scope, receive, ignore))
+
+    assert seen == [b"first ", b"second ", "ClientDisconnected"]
+
+
 # -- nothing is left behind ------------------------------------------------------------------------------
 
 

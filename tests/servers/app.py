@@ -217,6 +217,11 @@ def hash_sync():
     return hash_of_body()
 
 
+@app.post("/hash/as-it-comes", stream=True)
+def hash_as_it_comes():
+    return hash_of_body()
+
+
 @app.post("/async/hash")
 async def hash_async():
     return hash_of_body()

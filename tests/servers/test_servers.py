@@ -103,9 +103,9 @@ def test_every_answer_is_the_same(served, questions, reference):
     assert not found, f"{len(found)} answers differ under {kind}:\n" + "\n".join(found)
 
 
-@pytest.mark.parametrize("path", ["/hash", "/async/hash"])
+@pytest.mark.parametrize("path", ["/hash", "/async/hash", "/hash/as-it-comes"])
 def test_upload_of_fifty_megabytes_arrives_whole(served, path):
-    """50 MB are read by a sync and by an async view; the hash is that of what was sent."""
+    """50 MB are read by a sync and by an async view, and by one that reads as they come; the hash is that of what was sent."""
     kind, address = served
     body = big()
     case = Case("upload", path, "POST", (("Content-Type", "application/octet-stream"),), body)

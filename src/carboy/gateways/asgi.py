@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,10 +16,11 @@ from werkzeug.exceptions import HTTPException
 from ..pipeline.drive import drive, run
 from ..pipeline.offload import admit
 from ..pipeline.plan import Plan
-from ..wire.body import BodyBuffer, declared_length
+from ..wire.body import BodyBuffer, BodyMeter, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
 from ..wire.response import Answer, is_bodiless
+from .arriving import Arriving
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
 from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output, stream_of
 from .gone import ClientGone, UntilGone, until_gone
@@ -53,18 +55,21 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
     request = app.request_class.from_head(head, method, path)
     ctx: Visit = app.find(request, True)
     plan = ctx.plan
-    if plan.reads_body and has_body(scope):
+    if has_body(scope):
         try:
-            plan = ctx.plan = await read_body(app, plan, head, receive)
+            if plan.reads_body or plan.is_async:
+                plan = ctx.plan = await read_body(app, plan, head, receive)
+            else:
+                plan = ctx.plan = let_arrive(app, plan, head, receive)
         except ClientGone:
             return
         if head.body is not None:
-            request.stream = head.body
+            request.__dict__["stream"] = head.body
     watch: Watch | None = None
     try:
         if not plan.is_async:
             response = await admit(drive, run(plan, ctx))
-        elif plan.reads_body:
+        else:
             # The first step here, not in `until_gone`: a view that answers at once makes neither object nor frame.
             journey = run(plan, ctx)
             try:
@@ -74,9 +79,6 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
             else:
                 watch = Watch(receive)
                 response = await UntilGone(journey, waits_for, Watch.over, watch)
-        else:
-            # The view reads the body itself, and will be told there that the client has gone.
-            response = await run(plan, ctx)
         if type(response) is Answer:
             status, headers, body = response
             await send({"type": "http.response.start", "status": status, "headers": [_encoded(pair) for pair in headers]})
@@ -155,6 +157,17 @@ async def read_body(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -
         head.body = buffer.finish()
     except HTTPException as error:
         return plan.failing(error)
+    return plan
+
+
+def let_arrive(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -> Plan:
+    """Make `head.body` of what will come; a plan that raises is returned where the length told is too much or broken."""
+    try:
+        length = declared_length([value for name, value in head.scope["headers"] if name == b"content-length"])
+        meter = BodyMeter(app.body_limit(plan), length)
+    except HTTPException as error:
+        return plan.failing(error)
+    head.body = io.BufferedReader(Arriving(receive, asyncio.get_running_loop(), meter), 64 * 1024)
     return plan
 
 

@@ -48,10 +48,11 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
     request = app.request_class.from_head(head, method, path)
     ctx: Visit = app.find(request, True)
     plan = ctx.plan
-    if plan.reads_body and has_body(scope):
+    # Also for a view that would read it piece by piece: this protocol hides that a body breaks off.
+    if has_body(scope):
         plan = ctx.plan = await read_body(app, plan, head, protocol)
         if head.body is not None:
-            request.stream = head.body
+            request.__dict__["stream"] = head.body
     try:
         if not plan.is_async:
             response = await offload(drive, run(plan, ctx))

@@ -40,7 +40,7 @@ def application(app: Served, environ: Environ, start_response: StartResponse) ->
     request = app.request_class(environ)
     ctx = app.find(request)
     plan: Plan = ctx.plan
-    if plan.reads_body and (environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ):
+    if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
         plan = ctx.plan = _with_body(app, plan, request)
     preserve = environ.get("werkzeug.debug.preserve_context")
     if preserve is not None or plan.is_async:
@@ -73,7 +73,7 @@ def _observed(app: Served, environ: Environ, start_response: StartResponse) -> I
     request = app.request_class(environ)
     ctx = app.find(request)
     plan: Plan = ctx.plan
-    if plan.reads_body and (environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ):
+    if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
         plan = ctx.plan = _with_body(app, plan, request)
     answers: list[Iterable[bytes]] = []
 

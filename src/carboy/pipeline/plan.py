@@ -47,7 +47,7 @@ class Plan:
         teardown: runs the teardown functions of an async plan, those that must be awaited among them; None where the
             context's own `pop` does it.
         started: tells who listens that a request begins; finished: that its response is ready.
-        reads_body: the gateway reads the body before it follows the plan.
+        reads_body: the gateway reads the body before it follows the plan; otherwise a sync view may read it as it comes.
         body_limit: most bytes of a body; None is the app's setting.
         inner: where a verb that a guest has replaced follows the plan as a whole, the plan without that verb: for what
             goes wrong outside it.
