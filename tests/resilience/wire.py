@@ -1,8 +1,16 @@
-"""Bytes to the server and back, without an HTTP client that would mend them."""
+"""Bytes to the server and back, without an HTTP client that would mend them; and a server to send them to."""
 
+import contextlib
+import os
 import re
+import shutil
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
 
 
 def exchange(port, *pieces, wait=5.0, pause=0.0, half_close=False):
@@ -49,3 +57,46 @@ def status_of(received):
     """The status of the first answer that is not a 1xx."""
     found = [int(each) for each in re.findall(rb"HTTP/1\.[01] ([0-9]{3})", received)]
     return next((each for each in found if each >= 200), None)
+
+
+@contextlib.contextmanager
+def serving(folder, *options, target="limits:app"):
+    """The real command with one worker, for the tests of a module that change nothing in it."""
+    shutil.copytree(HERE / "app", folder, dirs_exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("CARBOY_", "FLASK_"))}
+    environ["PYTHONPATH"] = str(HERE.parents[1] / "src")
+    command = [sys.executable, "-m", "carboy", "run", target, "--port", str(port), "--control", "off", "--workers", "1", *options]
+    output = folder / "output.txt"
+    with output.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        until = time.monotonic() + 20
+        while True:
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < until, output.read_text()
+            try:
+                if exchange(port, get())[0]:
+                    break
+            except OSError:
+                time.sleep(0.05)
+        yield Running(port, output)
+    finally:
+        process.terminate()
+        process.wait(40)
+
+
+class Running:
+    """Where a server is, and what it has printed."""
+
+    def __init__(self, port, output):
+        self.port = port
+        self.output = output
+
+    def text(self):
+        return self.output.read_text()
+
+    def get(self, path):
+        return exchange(self.port, get(path))[0].partition(b"\r\n\r\n")[2].decode()
