@@ -24,6 +24,7 @@ from .core.ctx import has_app_context as has_app_context
 from .core.ctx import has_request_context as has_request_context
 from .core.errors import SetupError as SetupError
 from .core.request import Request as Request
+from .core.response import Response as Response
 from .core.stream import stream_with_context as stream_with_context
 from .extend import Extension as Extension
 from .extend import Fitting as Fitting
@@ -59,6 +60,5 @@ from .standard.sessions import SessionInterface as SessionInterface
 from .standard.views import Handler as Handler
 from .standard.views import MethodView as MethodView
 from .standard.views import View as View
-from .core.response import Response as Response
 
 _install_alias()

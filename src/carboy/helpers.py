@@ -14,9 +14,9 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from .core import flash as flashing
 from .core.ctx import Context, app_var, request_var
+from .core.response import Response
 from .globals import app_ctx, current_app, request_ctx
 from .standard import static, templating
-from .core.response import Response
 
 
 def _current_request() -> Context:

@@ -11,7 +11,6 @@ import pytest
 from carboy.observe.memory import (
     BOUNDS,
     CLAIMS,
-    CUT_OFF,
     ENTRIES,
     GONE,
     MISS,

@@ -41,6 +41,18 @@ def _shell() -> click.Command:
     return with_target(click.Command("shell", callback=shell_command.callback, help=shell_command.help))
 
 
+def _flask() -> click.Command:
+    from .flask_verb import flask_command
+
+    return flask_command
+
+
+def _adopt() -> click.Command:
+    from .adopt import adopt_command
+
+    return adopt_command
+
+
 def _version() -> click.Command:
     from .version import version_command
 
@@ -54,6 +66,8 @@ VERBS: dict[str, tuple[str, Callable[[], click.Command]]] = {
     "plan": ("Show the whole way of one request, a step a line.", _plan),
     "ctl": ("Ask or tell a running server: status, reload, stop, scale.", _ctl),
     "shell": ("Python with the application loaded; 'await' works.", _shell),
+    "flask": ("The 'flask' command, on Carboy: 'carboy flask db upgrade'.", _flask),
+    "adopt": ("Read a Flask application and say what to expect; changes nothing.", _adopt),
     "version": ("Show the versions of Carboy and of what it stands on.", _version),
 }
 

@@ -48,8 +48,8 @@ from .plans import ASYNC_DOOR, FINAL, INSIDE, PLAIN, SYNC_DOOR, Plans
 from .request import Request
 from .respond import make_response, whole
 from .response import Response
-from .services import Services, close_flows
 from .scaffold import Scaffold, endpoint_of, methods_of, setupmethod
+from .services import Services, close_flows
 from .tracked import TrackedList
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -428,7 +428,7 @@ class App(Scaffold):
         options["endpoint"] = endpoint
         own = {name: options.pop(name) for name in ROUTE_OPTIONS if name in options}
         methods = methods_of(view_func, options)
-        required = set(getattr(view_func, "required_methods", ()))
+        required: set[str] = set(getattr(view_func, "required_methods", ()))
         if provide_automatic_options is None:
             provide_automatic_options = getattr(view_func, "provide_automatic_options", None)
             if provide_automatic_options is None:
@@ -640,7 +640,8 @@ class App(Scaffold):
         """
         ctx = request_var.get()
         plan = self.plans.by_hand(ctx, INSIDE)
-        return drive(run_plan(plan, _Inside(ctx)))
+        inside: Any = _Inside(ctx)
+        return drive(run_plan(plan, inside))
 
     def preprocess_request(self) -> Any:
         """Run what stands before the view; what is returned, if anything, is the answer."""

@@ -68,7 +68,7 @@ class Lifespan:
 
 
 async def _leave(flow: Any) -> None:
-    is_async = inspect.isasyncgen(flow)
+    is_async: bool = hasattr(flow, "__anext__")
     if hasattr(flow, "__aexit__"):
         await flow.__aexit__(None, None, None)
     elif is_async:

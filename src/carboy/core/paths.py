@@ -54,10 +54,10 @@ def find_package(import_name: str) -> tuple[str | None, str]:
     parent, folder = os.path.split(package_path)
     if folder.lower() == "site-packages":
         grandparent, lib = os.path.split(parent)
-        # Windows: prefix/lib/site-packages
+        # Windows has prefix, lib, site-packages
         if lib.lower() == "lib":
             return grandparent, package_path
-        # POSIX: prefix/lib/pythonX.Y/site-packages
+        # POSIX has prefix, lib, pythonX.Y, site-packages
         if os.path.basename(grandparent).lower() == "lib":
             return os.path.dirname(grandparent), package_path
         return parent, package_path

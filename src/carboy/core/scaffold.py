@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import update_wrapper
-
 from typing import IO, Any, TypeVar
 
 import click
@@ -351,9 +350,8 @@ def methods_of(view_func: Callable[..., Any] | None, options: dict[str, Any]) ->
     Raises:
         TypeError: a string where a list is wanted.
     """
-    methods: Collection[str] | None = options.pop("methods", None)
-    if methods is None:
-        methods = getattr(view_func, "methods", None) or ("GET",)
+    given: Collection[str] | None = options.pop("methods", None)
+    methods: Collection[str] = given if given is not None else (getattr(view_func, "methods", None) or ("GET",))
     if isinstance(methods, str):
         raise TypeError('Allowed methods must be a list of strings, for example: @app.route(..., methods=["POST"])')
     return {item.upper() for item in methods}

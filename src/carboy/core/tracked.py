@@ -82,7 +82,8 @@ class TrackedLists(defaultdict[K, list[V]], Generic[K, V]):
         return self[key]
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        for key, value in dict(*args, **kwargs).items():
+        values: dict[Any, Any] = dict(*args, **kwargs)
+        for key, value in values.items():
             self[key] = value
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -52,6 +52,7 @@ async def stream_of(body: Any, charset: str = "utf-8") -> AsyncIterator[bytes]:
 
     The consumer's pace is the producer's: nothing is read ahead.
     """
+    item: Any
     if hasattr(body, "__aiter__"):
         async for item in body:
             yield item.encode(charset) if isinstance(item, str) else item

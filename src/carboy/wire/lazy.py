@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -28,3 +28,7 @@ class lazy(Generic[T]):  # noqa: N801  # reads as a decorator
             return self
         value = instance.__dict__[self.name] = self.compute(instance)
         return value
+
+    if TYPE_CHECKING:
+        # Assigning is plain assignment to the instance, which type checkers take for this method's work.
+        def __set__(self, instance: object, value: T) -> None: ...

@@ -12,6 +12,7 @@ import io
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
+import werkzeug.http
 import werkzeug.wrappers
 from werkzeug.datastructures import Authorization, EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import ClientDisconnected
@@ -27,6 +28,7 @@ class Head(Protocol):
 
     def header_pairs(self) -> list[tuple[str, str]]:
         """Names lower-case or as sent, values latin-1, duplicates kept."""
+        ...
 
     def header(self, name: str) -> str | None:
         """One header by its lower-case name, joined with commas where it came twice (cookies: `; `)."""
@@ -38,6 +40,7 @@ class Head(Protocol):
     def remote_addr(self) -> str | None: ...
     def environ(self) -> dict[str, Any]:
         """A fresh WSGI environ, the body's stream in it."""
+        ...
 
 
 class Request(werkzeug.wrappers.Request):
@@ -56,7 +59,7 @@ class Request(werkzeug.wrappers.Request):
             environ["werkzeug.request"] = self
         # PERF: what every request is asked for, without the descriptor's way; a path that may be malformed waits.
         self.method = environ.get("REQUEST_METHOD", "GET")
-        path = environ.get("PATH_INFO", "")
+        path: str = environ.get("PATH_INFO", "")
         if path.isascii():
             self.path = "/" + path.lstrip("/")
 
@@ -123,7 +126,7 @@ class Request(werkzeug.wrappers.Request):
         try:
             return "/" + utf8(text).lstrip("/")
         except MalformedPath:
-            self.path = "/" + text.encode("latin1", "replace").decode("utf-8", "replace").lstrip("/")
+            self.__dict__["path"] = "/" + text.encode("latin1", "replace").decode("utf-8", "replace").lstrip("/")
             raise
 
     @lazy
@@ -134,7 +137,10 @@ class Request(werkzeug.wrappers.Request):
     @lazy
     def headers(self) -> Headers:
         head = self._head
-        return Headers(head.header_pairs()) if head is not None else EnvironHeaders(self.environ)
+        if head is None:
+            return EnvironHeaders(self.environ)
+        # Written as behind WSGI: applications make a dict of them, and look there for `User-Agent`.
+        return Headers([(name.title(), value) for name, value in head.header_pairs()])
 
     @lazy
     def remote_addr(self) -> str | None:
@@ -164,7 +170,7 @@ class Request(werkzeug.wrappers.Request):
         try:
             return self.parameter_storage_class(parse_query(self.query_string))
         except MalformedQuery:
-            self.args = self.parameter_storage_class()
+            self.__dict__["args"] = self.parameter_storage_class()
             raise
 
     @lazy
@@ -179,7 +185,7 @@ class Request(werkzeug.wrappers.Request):
         try:
             return kind(parse_cookies(header) if header else ())  # type: ignore[no-any-return]
         except MalformedCookie:
-            self.cookies = kind(())
+            self.__dict__["cookies"] = kind(())
             raise
 
     @property
@@ -210,7 +216,8 @@ class Request(werkzeug.wrappers.Request):
         """
         if cache and not parse_form_data and self._head is None and "stream" not in self.__dict__:
             self._read_short_body()
-        return super().get_data(cache, as_text, parse_form_data)
+        read: Any = super().get_data  # its overloads want literals
+        return read(cache, as_text, parse_form_data)
 
     def _read_short_body(self) -> None:
         """Read a body that says how short it is straight from the server: 1 µs, where the limited stream takes 6."""
@@ -230,7 +237,7 @@ class Request(werkzeug.wrappers.Request):
                 raise ClientDisconnected
             data += more
         self._cached_data = data
-        self.stream = io.BytesIO()  # used up
+        self.__dict__["stream"] = io.BytesIO()  # used up
 
     @lazy
     def authorization(self) -> Authorization | None:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import werkzeug.wrappers
-from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.datastructures import Headers
+from werkzeug.http import HTTP_STATUS_CODES
 
 HeaderPairs = list[tuple[str, str]]
 

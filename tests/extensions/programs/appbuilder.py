@@ -71,16 +71,18 @@ with app.app_context():
         appbuilder.sm.add_user("anna", "Anna", "A", "anna@shop.example", appbuilder.sm.find_role("Admin"), "pass")
 
 
+def token(client, path):
+    return {"csrf_token": re.search(r'name="csrf_token"[^>]*value="([^"]*)"', client.get(path).text)[1]}
+
+
 def check(client, at):
     assert client.get(f"{at}/page/x").status_code == 302
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]*)"', client.get("/login/").text)
-    form = {"username": "anna", "password": "pass"} | ({"csrf_token": token[1]} if token else {})
-    assert client.post("/login/", data=form).status_code == 302
+    assert client.post("/login/", data={"username": "anna", "password": "pass", **token(client, "/login/")}).status_code == 302
     page = client.get(f"{at}/page/word")
     assert "word!</body>" in page.text, page.text[:300]
     assert "Bottles" in page.text, "the menu"
     name = uuid4().hex
-    assert client.post("/bottleview/add", data={"name": name}).status_code == 302
+    assert client.post("/bottleview/add", data={"name": name, **token(client, "/bottleview/add")}).status_code == 302
     assert name in client.get("/bottleview/list/").text
     guest = type(client)(client.application)
     assert guest.get("/api/v1/bottle/").status_code == 401

@@ -5,8 +5,8 @@ from __future__ import annotations
 from werkzeug.routing import Rule as Rule
 
 from ...app import Carboy
-from ...core.ctx import _sentinel as _sentinel
 from ...core.base import make_timedelta
+from ...core.ctx import _sentinel as _sentinel
 from .blueprints import Blueprint as Blueprint
 from .config import Config as Config
 from .config import ConfigAttribute as ConfigAttribute
