@@ -58,7 +58,7 @@ class Request(werkzeug.wrappers.Request):
         if populate_request and not shallow:
             environ["werkzeug.request"] = self
         # PERF: what every request is asked for, without the descriptor's way; a path that may be malformed waits.
-        self.method = environ.get("REQUEST_METHOD", "GET")
+        self.method: str = environ.get("REQUEST_METHOD", "GET")
         path: str = environ.get("PATH_INFO", "")
         if path.isascii():
             self.path = "/" + path.lstrip("/")
