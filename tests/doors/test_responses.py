@@ -195,3 +195,18 @@ def test_header_with_a_line_break_is_refused(app, client, coloured):
 
     assert response.status_code == 500
     assert "Set-Cookie" not in response.headers
+
+
+def test_headers_may_be_replaced_by_a_dict(app, client, coloured):
+    """A response whose `headers` a guest has set to a plain dict is sent with them, and with its length."""
+
+    @app.get("/")
+    @coloured
+    def view():
+        response = make_response("short and stout", 418)
+        response.headers = {"x-more-info": "http://tools.ietf.org/html/rfc2324"}
+        return response
+
+    answer = client.get("/")
+    assert (answer.status_code, answer.text) == (418, "short and stout")
+    assert answer.headers["X-More-Info"] == "http://tools.ietf.org/html/rfc2324"
