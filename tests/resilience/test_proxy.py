@@ -136,3 +136,17 @@ def test_configuration_of_the_application(run, folder):
     served = run(ready=1, target="configured:app")
 
     assert who(served.port, *TOLD)["client"] == "203.0.113.7"
+
+
+def test_wsgi_door_sees_the_same(run):
+    """Through --interface wsgi: the same origin, the same refusals, an id."""
+    served = run("--interface", "wsgi", "--trusted-proxies", "127.0.0.1", "--trusted-hosts", "shop.example,localhost", ready=1, target="limits:app")
+
+    answer, _ = wire.exchange(served.port, wire.get("/who", *TOLD))
+    evil, _ = wire.exchange(served.port, wire.get("/", host="evil.example"))
+
+    told = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (told["client"], told["scheme"], told["host"], told["root"]) == ("203.0.113.7", "https", "shop.example", "/shop")
+    assert told["url"] == "https://shop.example/shop/who"
+    assert f"x-request-id: {told['id']}".encode() in answer.lower()
+    assert wire.status_of(evil) == 400

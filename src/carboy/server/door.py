@@ -1,4 +1,4 @@
-"""What stands between the server and the application on the ASGI door: one function, not a layer for each concern.
+"""What stands between the server and the application: one function a door, not a layer for each concern.
 
 In order: the Host field, broken framing, the proxies' words, the request's id, overload, then the application under
 watch (`flight.py`). PERF: the way of a plain GET is one pass over its header fields, one set to ask, and a `Flight`.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from ..core.deadline import FLIGHT
 from ..pipeline import offload
 from ..wire.body import InvalidLength, declared_length
+from .counting import WSGIApp
 from .errors import OptionError
 from .flight import CarboyFlight, Flight, Watch, refuse
 from .hosts import Hosts
@@ -30,6 +31,7 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+BAD_HOST = "The Host header is missing, invalid, or of no host that is served here."
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _TOLD = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix"})
 _NOTED = _FRAMING | _TOLD | {b"host", b"x-request-id"}
@@ -44,7 +46,7 @@ def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
     Raises:
         OptionError: the hosts or the proxies do not read.
     """
-    entrance = Entrance(app, options, app if behind is None else behind)
+    entrance = Entrance(options, app if behind is None else behind)
     hosts, known = entrance.hosts, entrance.hosts.known
     watch = entrance.watch
     flights = watch.flights
@@ -57,7 +59,7 @@ def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await entrance.serve_other(scope, receive, send)
+            await entrance.serve_other(app, scope, receive, send)
             return
         now = monotonic()
         flight = make_flight(scope, receive, send, now, timeout)
@@ -81,7 +83,7 @@ def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
             host = scope.get("carboy.host", host)
         if host not in known and not (hosts.is_good(host) if host else entrance.may_lack_host(scope)):
             flight.is_closing = True
-            await refuse(flight, 400, "The Host header is missing, invalid, or of no host that is served here.")
+            await refuse(flight, 400, BAD_HOST)
             return
         if ids is not None and flight.request_id is None:
             flight.request_id = request_id = next(ids)
@@ -113,11 +115,46 @@ def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
     return serve
 
 
+def production_wsgi(app: WSGIApp, options: Options, behind: Any = None) -> WSGIApp:
+    """What the WSGI and FastCGI doors can have of it: Host checks, the proxies' words, request ids.
+
+    Raises:
+        OptionError: the hosts or the proxies do not read.
+    """
+    entrance = Entrance(options, app if behind is None else behind)
+    hosts, proxies = entrance.hosts, entrance.proxies
+    ids = new_ids() if options.request_ids != "off" else None
+    keeps_any = options.request_ids == "any"
+
+    def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        is_trusted = environ.get("REMOTE_ADDR") in proxies.trust
+        proxies.apply_to_environ(environ)
+        host = environ.get("HTTP_HOST", "").encode("latin1")
+        if host not in hosts.known and not (
+            hosts.is_good(host) if host else environ.get("SERVER_PROTOCOL") == "HTTP/1.0" and not hosts.exact
+        ):
+            body = f"{BAD_HOST}\n".encode()
+            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Connection", "close")]
+            start_response("400 Bad Request", headers)
+            return [body]
+        if ids is None:
+            return app(environ, start_response)
+        told = environ.get("HTTP_X_REQUEST_ID")
+        if told is None or not (is_trusted or keeps_any) or not is_sane(told.encode("latin1")):
+            told = environ["HTTP_X_REQUEST_ID"] = next(ids).decode()
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            return start_response(status, [*headers, ("X-Request-ID", told)], *more)
+
+        return app(environ, start)
+
+    return call
+
+
 class Entrance:
     """The parts that `production` is composed of, and the ways that few requests take."""
 
-    def __init__(self, app: ASGIApp, options: Options, behind: Any) -> None:
-        self.app = app
+    def __init__(self, options: Options, behind: Any) -> None:
         self.options = options
         self.is_carboy = hasattr(behind, "asgi_app") and hasattr(behind, "body_limit")
         # Any: a Carboy app's settings, or nothing.
@@ -205,10 +242,10 @@ class Entrance:
         # Granian says "1" for HTTP/1.0.
         return scope["http_version"] in ("1", "1.0") and not self.hosts.exact
 
-    async def serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve_other(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Lifespan as it is; a WebSocket handshake by its Host and origin."""
         if scope["type"] != "websocket":
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
             return
         if any(name in _TOLD for name, _ in scope["headers"]):
             self.proxies.apply(scope)
@@ -217,4 +254,4 @@ class Entrance:
             if (await receive())["type"] == "websocket.connect":
                 await send({"type": "websocket.close", "code": 1000})
             return
-        await self.app(scope, receive, send)
+        await app(scope, receive, send)

@@ -29,7 +29,7 @@ from . import apps, granian_doors
 from .around import Dressing, dress
 from .channel import Lines, Message, Sender, pack, receive_one
 from .counting import counted
-from .door import ASGIApp, production
+from .door import ASGIApp, production, production_wsgi
 from .errors import ServerError, WorkerFailed
 from .gate import Gate
 from .lifespan import Lifespan
@@ -417,7 +417,8 @@ class Worker:
 
     def wsgi_entry(self) -> Any:
         """The callable itself: a Carboy app looks for its `wsgi_app` at each call, which may be replaced at any time."""
-        return self.served.app if self.dressing is None else self.dressing.wsgi(self.served.app)
+        entry = production_wsgi(self.served.app, self.options)
+        return entry if self.dressing is None else self.dressing.wsgi(entry)
 
 
 def probe_threads(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any] | None:
