@@ -338,7 +338,7 @@ def flask_cases() -> dict[str, Callable[[], Work]]:
         return {"visits": session["visits"]}
 
     for n in range(200):
-        app.add_url_rule(f"/other{n}/<name>", f"other{n}", hello)
+        app.add_url_rule(f"/other{n}/<name>", f"other{n}", lambda name: {"hello": name})
     body = json.dumps(ORDER).encode()
     return {
         "bare wsgi": lambda: by_wsgi(bare_wsgi, "/json", expect=HELLO),
@@ -370,7 +370,7 @@ def _many(count: int, asynchronous: bool = False) -> Any:
         return {"user": user}
 
     for n in range(count - 2):
-        app.add_url_rule(f"/other{n}/<name>", f"other{n}", hello)
+        app.add_url_rule(f"/other{n}/<name>", f"other{n}", lambda name: {"hello": name})
     return app
 
 
@@ -443,7 +443,7 @@ def carboy_cases() -> dict[str, Callable[[], Work]]:
         for kind, view in kinds.items():
             app.add_url_rule(f"/kinds/{kind}", kind, view)
         for n in range(200):
-            app.add_url_rule(f"/other{n}/<name>", f"other{n}", hello)
+            app.add_url_rule(f"/other{n}/<name>", f"other{n}", lambda name: {"hello": name})
         return app
 
     app = make()
