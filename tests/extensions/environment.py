@@ -8,10 +8,12 @@ existing application.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -20,7 +22,9 @@ CACHE = Path(os.environ.get("CARBOY_EXTENSIONS_CACHE", "~/.cache/carboy-extensio
 
 def environment(requirements: Path) -> Path:
     """Give the Python of the environment with *requirements* and this project in it; make it if it is not there."""
-    wanted = requirements.read_text() + (PROJECT / "pyproject.toml").read_text() + str(PROJECT) + sys.version
+    ours = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    installed = {key: ours.get(key) for key in ("dependencies", "scripts", "entry-points")}
+    wanted = f"{requirements.read_text()}{json.dumps(installed)}{PROJECT}{sys.version}"
     where = CACHE / f"{requirements.stem}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
     python = where / "bin" / "python"
     stamp = where / "complete"
