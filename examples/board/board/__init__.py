@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from carboy import Carboy
+from carboy.batteries.compress import Compression
+from carboy.batteries.security import SecurityHeaders
 
 from . import accounts, api, commands, dashboard, database, errors, origin, posts, rowid, settings, text
 
@@ -25,6 +27,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Carboy:
     errors.init_app(app)
     text.init_app(app)
     rowid.init_app(app)
+    app.fit(SecurityHeaders())
+    app.fit(Compression())
 
     app.register_blueprint(accounts.bp)
     app.register_blueprint(posts.bp)

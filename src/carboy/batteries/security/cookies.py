@@ -8,6 +8,8 @@ from ...extend import Fitting
 from ...wire.response import Answer
 from .. import Visit
 
+_LENGTH = len("set-cookie")
+
 
 @dataclass(frozen=True, slots=True)
 class CookieSettings:
@@ -53,13 +55,17 @@ class Harden:
     def __call__(self, ctx: Visit) -> None:
         response = ctx.response
         if type(response) is Answer:
-            if any(name.lower() == "set-cookie" for name, _ in response.headers):
-                secure = self.wants_secure(ctx)
-                headers = [
-                    (name, self.complete(value, secure) if name.lower() == "set-cookie" else value)
-                    for name, value in response.headers
-                ]
-                ctx.response = response._replace(headers=headers)
+            for name, _ in response.headers:
+                if len(name) == _LENGTH and name.lower() == "set-cookie":
+                    break
+            else:
+                return
+            secure = self.wants_secure(ctx)
+            headers = [
+                (name, self.complete(value, secure) if name.lower() == "set-cookie" else value)
+                for name, value in response.headers
+            ]
+            ctx.response = response._replace(headers=headers)
         elif "Set-Cookie" in response.headers:
             secure = self.wants_secure(ctx)
             cookies = [self.complete(value, secure) for value in response.headers.getlist("Set-Cookie")]

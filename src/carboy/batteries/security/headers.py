@@ -14,7 +14,7 @@ from ...wire.response import Answer
 from .. import Visit
 
 DEFAULT_CSP = (
-    "default-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'; img-src 'self' data:; object-src 'none'"
+    "default-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'; img-src 'self' data: blob:; object-src 'none'"
 )
 
 #: What a browser opens as a page, or runs as a worker: where a policy says something.
@@ -119,18 +119,25 @@ class AddHeaders:
             (True, False): _keyed(page + policy),
             (True, True): _keyed(page + policy + hsts),
         }
+        self.plain_sets = {which: [pair for _, pair in pairs] for which, pairs in self.sets.items()}
 
     def __call__(self, ctx: Visit) -> None:
         response: Any = ctx.response
         headers: Any = response.headers
-        present = set()
-        is_page = False
+        is_tls = ctx.request.scheme == "https"
+        if type(response) is Answer and ctx.services is None and len(headers) == 2:
+            (first, kind), (second, _) = headers
+            if first == "Content-Type" and second == "Content-Length":
+                # PERF: the light answer of a plain value, which says nothing of its own: half the time of the long way.
+                ctx.response = Answer(response.status_code, headers + self.plain_sets[kind.startswith(_DOCUMENTS), is_tls], response.body)
+                return
+        present = {}
         for name, value in headers:
-            name = name.lower()
-            present.add(name)
-            if name == "content-type":
-                is_page = value.partition(";")[0].strip().lower() in _DOCUMENTS
-        wanted = self.sets[is_page, ctx.request.scheme == "https"]
+            present[name.lower()] = value
+        said: str | None = present.get("content-type")
+        # A 304 leaves the policy as it was: a new nonce would shut out the scripts of the page that the browser has kept.
+        is_page = said is not None and said.startswith(_DOCUMENTS) and response.status_code != 304
+        wanted = self.sets[is_page, is_tls]
         if is_page:
             nonce = self.nonce_of(ctx)
             if nonce is not None:
