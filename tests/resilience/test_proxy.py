@@ -150,3 +150,15 @@ def test_wsgi_door_sees_the_same(run):
     assert told["url"] == "https://shop.example/shop/who"
     assert f"x-request-id: {told['id']}".encode() in answer.lower()
     assert wire.status_of(evil) == 400
+
+
+def test_rsgi_door_sees_the_same_but_the_prefix(run):
+    """Through --interface rsgi: client, scheme and host, and the same refusals."""
+    served = run("--interface", "rsgi", "--trusted-proxies", "127.0.0.1", "--trusted-hosts", "shop.example,localhost", ready=1, target="limits:app")
+
+    told = who(served.port, *TOLD)
+    refused = [wire.exchange(served.port, sent)[0] for sent in (wire.get(host="evil.example"), wire.get(host=None), wire.get("/", "Host: shop.example"))]
+
+    assert (told["client"], told["scheme"], told["host"]) == ("203.0.113.7", "https", "shop.example")
+    assert told["forwarded"] is None
+    assert [wire.status_of(each) for each in refused] == [400, 400, 400]

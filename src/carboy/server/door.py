@@ -14,6 +14,7 @@ from typing import Any
 from ..core.deadline import FLIGHT
 from ..pipeline import offload
 from ..wire.body import InvalidLength, declared_length
+from ..wire.forwarded import FIELDS
 from .counting import WSGIApp
 from .errors import OptionError
 from .flight import CarboyFlight, Flight, Watch, refuse
@@ -30,6 +31,8 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+# RSGI's scope and protocol are granian's own objects.
+RSGIApp = Callable[[Any, Any], Awaitable[None]]
 
 BAD_HOST = "The Host header is missing, invalid, or of no host that is served here."
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -147,6 +150,38 @@ def production_wsgi(app: WSGIApp, options: Options, behind: Any = None) -> WSGIA
             return start_response(status, [*headers, ("X-Request-ID", told)], *more)
 
         return app(environ, start)
+
+    return call
+
+
+def production_rsgi(app: RSGIApp, options: Options, behind: Any = None) -> RSGIApp:
+    """What the RSGI door can have of it: Host checks and the proxies' words.
+
+    Raises:
+        OptionError: the hosts or the proxies do not read.
+    """
+    entrance = Entrance(options, app if behind is None else behind)
+    hosts, proxies = entrance.hosts, entrance.proxies
+
+    async def call(scope: Any, protocol: Any) -> None:
+        headers = scope.headers
+        for name in FIELDS:
+            if name in headers:
+                scope = proxies.applied_to_rsgi(scope)
+                headers = scope.headers
+                break
+        values = [value for value in headers.get_all("host") if value] or ([scope.authority] if scope.authority else [])
+        host = values[0].encode("latin1", "replace") if len(values) == 1 else None
+        if host not in hosts.known and not (
+            hosts.is_good(host) if host else not values and scope.http_version in ("1", "1.0") and not hosts.exact
+        ):
+            if scope.proto == "http":
+                plain = [("content-type", "text/plain; charset=utf-8"), ("connection", "close")]
+                protocol.response_str(400, plain[: 1 if scope.http_version == "2" else 2], f"{BAD_HOST}\n")
+            else:
+                protocol.close(400)
+            return
+        await app(scope, protocol)
 
     return call
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..wire.forwarded import FIELDS, Origin, Trust, resolve
 from .errors import OptionError
+from .told import ToldScope
 
 log = logging.getLogger("carboy.server")
 
@@ -98,6 +99,16 @@ class Proxies:
         if origin.host is not None:
             environ["HTTP_HOST"] = origin.host
         return origin
+
+    def applied_to_rsgi(self, scope: Any) -> Any:
+        """An RSGI scope with the origin in it, if its peer is trusted and tells one."""
+        host, colon, port = scope.client.rpartition(":")
+        peer = host.strip("[]") if colon and port.isdecimal() else scope.client
+        told = [(name, value) for name, value in scope.headers.items() if name in FIELDS]
+        if peer not in self.trust:
+            self.warn(peer, [(name.encode(), b"") for name, _ in told])
+            return scope
+        return ToldScope(scope, resolve(peer, told, self.trust, self.believed))
 
     def warn(self, peer: Any, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Say once that somebody tells an origin who is not trusted."""

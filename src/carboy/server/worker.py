@@ -29,7 +29,7 @@ from . import apps, granian_doors
 from .around import Dressing, dress
 from .channel import Lines, Message, Sender, pack, receive_one
 from .counting import counted
-from .door import ASGIApp, production, production_wsgi
+from .door import ASGIApp, production, production_rsgi, production_wsgi
 from .errors import ServerError, WorkerFailed
 from .gate import Gate
 from .lifespan import Lifespan
@@ -326,7 +326,7 @@ class Worker:
         await self.prove()
         if rsgi:
             door = granian_doors.rsgi_door(self.gate, self.options, loop)
-            entry = app.__rsgi__
+            entry = production_rsgi(app.__rsgi__, self.options, app)
             if self.dressing is not None:
                 entry = self.dressing.rsgi(entry)
             callback = granian_doors.rsgi_callback(entry, self.tally)
