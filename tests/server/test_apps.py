@@ -1,10 +1,11 @@
 """Finding what to serve: Carboy applications and any other ASGI or WSGI callable."""
 
+import asyncio
 import sys
 
 import pytest
 
-from carboy.server.apps import is_asgi, load, must_fit
+from carboy.server.apps import asgi_callable, is_asgi, load, must_fit
 from carboy.server.errors import WorkerFailed
 
 
@@ -43,12 +44,29 @@ def test_plain_asgi_callable_is_served(module, spelling):
 
 def test_wrong_door_is_named_with_the_right_one(module):
     """The error says which --interface fits."""
-    with pytest.raises(WorkerFailed, match="WSGI callable; serve it with --interface wsgi"):
-        must_fit(load(module(WSGI) + ":app"), "asgi")
     with pytest.raises(WorkerFailed, match="ASGI callable; serve it with --interface asgi"):
         must_fit(load(module(ASGI) + ":app"), "wsgi")
     with pytest.raises(WorkerFailed, match="no __rsgi__; serve it with --interface wsgi"):
         must_fit(load(module(WSGI) + ":app"), "rsgi")
+
+
+def test_wsgi_callable_is_bridged_to_the_default_door(module):
+    """`application = ProxyFix(app)` is served as it is: a thread a request, behind ASGI."""
+    served = load(module("def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'bridged']\n") + ":app")
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    async def send(event):
+        sent.append(event)
+
+    must_fit(served, "asgi")
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "http_version": "1.1"}
+    asyncio.run(asgi_callable(served)(scope, receive, send))
+
+    assert sent[0]["status"] == 200
+    assert b"".join(event.get("body", b"") for event in sent) == b"bridged"
 
 
 @pytest.mark.parametrize("line", ["raise SystemExit(3)", "raise KeyboardInterrupt", "1 / 0", "import no_such_thing", "def (:"])

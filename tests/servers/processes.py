@@ -84,7 +84,7 @@ class Server:
 
 
 def carboy(*options: str, folder: Path) -> list[str]:
-    return ["-m", "carboy", "run", "app:app", *(() if "--workers" in options else ("--workers", "1")), "--control", str(folder / "control"), "--log-level", "warning", *options]
+    return ["-m", "carboy", "run", "subject:app", *(() if "--workers" in options else ("--workers", "1")), "--control", str(folder / "control"), "--log-level", "warning", *options]
 
 
 def start(kind: str, folder: Path) -> Server:
@@ -104,13 +104,13 @@ def start(kind: str, folder: Path) -> Server:
             command = carboy("--port", str(port), "--interface", door, folder=folder)
     elif kind.startswith("granian"):
         interface = {"wsgi": "wsgi", "asgi": "asgi", "rsgi": "rsgi"}[door]
-        command = ["-m", "granian", "--interface", interface, "--host", "127.0.0.1", "--port", str(port), "--no-ws", "app:app"]
+        command = ["-m", "granian", "--interface", interface, "--host", "127.0.0.1", "--port", str(port), "--no-ws", "subject:app"]
     elif kind == "uvicorn":
-        command = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "app:app"]
+        command = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "subject:app"]
     elif kind == "uvicorn h11":
-        command = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--http", "h11", "--log-level", "warning", "app:app"]
+        command = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--http", "h11", "--log-level", "warning", "subject:app"]
     elif kind.startswith("gunicorn"):
-        command = ["-m", "gunicorn", "--bind", bind, "--worker-class", door, "--log-level", "warning", "--no-control-socket", "app:app"]
+        command = ["-m", "gunicorn", "--bind", bind, "--worker-class", door, "--log-level", "warning", "--no-control-socket", "subject:app"]
     else:
         raise ValueError(kind)
     return Server(command, address, folder)
