@@ -26,7 +26,7 @@ from .ctx import Context
 from .deadline import allow
 from .errors import BadView
 from .request import blueprint_names
-from .respond import light, whole
+from .respond import heavy, light, whole
 
 #: Methods that get a plan of their own; any other shares one, so that strange methods cannot fill the memory.
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT"})
@@ -279,8 +279,8 @@ class Plans:
             after = [Step(_process_response, "after", app.process_response, blocking=True)]
         if replaced("finalize_request"):
             after, respond = [], functools.partial(_finalize, app)
-        elif app.takes_answers() and all(getattr(step.function, "takes_answer", False) for step in after):
-            respond = light(app)
+        elif app.takes_answers():
+            respond = (light if all(getattr(step.function, "takes_answer", False) for step in after) else heavy)(app)
         else:
             respond = functools.partial(_respond, app)
         if replaced("full_dispatch_request"):
