@@ -55,7 +55,7 @@ def watch_asgi(app: ASGIApp, observer: Observer) -> ASGIApp:
         current.set(record)
         slot = observer.slot
         if slot is not None:
-            slot.begin()
+            slot.words[slot.begun] += 1
         tracer = observer.tracer
         token = None
         if tracer is not None:

@@ -216,6 +216,8 @@ class Slot:
         self.number = number
         self.words = memory.words
         self.start = _slot_start(number)
+        #: The word of the requests begun.
+        self.begun = self.start + STARTED
         self.lock = threading.Lock()
         #: For doors where many threads count.
         self.counting = threading.Lock()
@@ -255,7 +257,7 @@ class Slot:
 
     def begin(self) -> None:
         """Count a request that begins."""
-        self.words[self.start + STARTED] += 1
+        self.words[self.begun] += 1
 
     def count(self, method: str, rule: str | None, status: int, nanoseconds: int, size: int) -> None:
         """Count a request that has ended.
