@@ -241,7 +241,10 @@ class App(Scaffold):
             self_ref = weakref.ref(self)
 
             def static(**values: Any) -> Any:
-                return self_ref().send_static_file(**values)  # type: ignore[union-attr]  # it serves, so it lives
+                app: Any = self_ref()
+                if app.is_replaced("send_static_file"):
+                    return app.send_static_file(**values)
+                return app.answer_static(**values)
 
             static.never_blocks = True  # type: ignore[attr-defined]  # a stat and an open of a local file
             self.add_url_rule(

@@ -8,6 +8,7 @@ from typing import Any
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..pipeline.offload import offload
+from ..wire.files import FilePayload
 from ..wire.response import HeaderPairs, final_headers, is_bodiless
 
 
@@ -73,7 +74,9 @@ async def close(response: Any, body: Any) -> None:
             await aclose()
         else:
             closer = getattr(body, "close", None)
-            if closer is not None:
+            if type(body) is FilePayload:
+                body.close()  # a local file's close is shorter than a hop to a thread
+            elif closer is not None:
                 await offload(closer)
     finally:
         on_close = getattr(response, "_on_close", None)

@@ -33,12 +33,11 @@ class AsgiHead:
 
     def header(self, name: str) -> str | None:
         wanted = name.encode("latin1")
-        found = [value for key, value in self.scope["headers"] if key == wanted]
-        if not found:
-            return None
-        if len(found) == 1:
-            return str(found[0], "latin1")
-        return (b"; " if wanted == b"cookie" else b",").join(found).decode("latin1")
+        found: bytes | None = None
+        for key, value in self.scope["headers"]:
+            if key == wanted:
+                found = value if found is None else found + (b"; " if wanted == b"cookie" else b",") + value
+        return None if found is None else str(found, "latin1")
 
     def scheme(self) -> str:
         return str(self.scope.get("scheme") or "http")
