@@ -194,6 +194,18 @@ def test_named_memory_is_shared_by_whoever_opens_it(tmp_path) -> None:
     second.close()
 
 
+def test_two_observers_of_one_process_have_two_slots(memory: Memory) -> None:
+    """The kernel's locks do not tell them apart; leaving frees the place."""
+    first, second = memory.claim(), memory.claim()
+    assert first is not None and second is not None
+
+    assert first.number != second.number
+    first.leave()
+    third = memory.claim()
+    assert third is not None
+    assert third.number == first.number
+
+
 def test_memory_of_another_version_is_refused(tmp_path) -> None:
     """A new release after a reload must not count into places that mean something else."""
     fd = open_memory(str(tmp_path / "m"))

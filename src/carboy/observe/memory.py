@@ -62,6 +62,11 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 _SIZE = (_HEAD_WORDS + SLOTS * (_SLOT_WORDS + ENTRIES * _ENTRY_WORDS)) * 8
 
 
+#: The slots that this process has claimed: process, device, inode, number.
+_claimed: set[tuple[int, int, int, int]] = set()
+_claiming = threading.Lock()
+
+
 @dataclass(slots=True)
 class Entry:
     """What was counted of one route and method."""
@@ -158,12 +163,19 @@ class Memory:
 
     def claim(self) -> Slot | None:
         """Take the first free slot for this process; None if all are taken."""
-        for number in range(SLOTS):
-            try:
-                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
-            except OSError:
-                continue
-            return Slot(self, number)
+        place = os.fstat(self.fd)
+        with _claiming:
+            for number in range(SLOTS):
+                # The kernel's locks are between processes; two observers of one process must not share a slot either.
+                key = (os.getpid(), place.st_dev, place.st_ino, number)
+                if key in _claimed:
+                    continue
+                try:
+                    fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+                except OSError:
+                    continue
+                _claimed.add(key)
+                return Slot(self, number, key)
         return None
 
     def readings(self) -> Iterator[Reading]:
@@ -211,8 +223,9 @@ class Memory:
 class Slot:
     """A worker's own counters. Written by one process; where several of its threads count, they hold `counting`."""
 
-    def __init__(self, memory: Memory, number: int) -> None:
+    def __init__(self, memory: Memory, number: int, key: tuple[int, int, int, int]) -> None:
         self.memory = memory
+        self.key = key
         self.number = number
         self.words = memory.words
         self.start = _slot_start(number)
@@ -317,6 +330,7 @@ class Slot:
         for gauge in _GAUGES:
             words[start + gauge] = 0
         words[start + STATE] = GONE
+        _claimed.discard(self.key)
 
 
 def _slot_start(number: int) -> int:

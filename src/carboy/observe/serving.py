@@ -6,6 +6,8 @@ The server room stands beside this one and knows nothing of it; the command line
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -50,8 +52,15 @@ def open_shared(options: Mapping[str, Any]) -> dict[str, int]:
         except OSError as error:
             raise OSError(f"--management {address}: {error.strerror or error}") from error
         _kept.append(port)
+        if address.startswith("unix:"):
+            atexit.register(_remove, address.removeprefix("unix:"))
         shared[PORT] = port.fileno()
     return shared
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def dress(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shared: Mapping[str, int]) -> Dressed | None:
@@ -59,9 +68,9 @@ def dress(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shar
     said = {ours: options[theirs] for ours, (theirs, default) in _OPTIONS.items() if options[theirs] != default}
     fitted = getattr(app, "fitted", None)
     extension: Observe | None = fitted.get(Observe.name) if isinstance(fitted, dict) else None
-    wanted = bool(said.keys() - {"ping_timeout"}) or PORT in shared or find_tracer() is not None
+    wanted = bool(said.keys() - {"ping_timeout"}) or PORT in shared
     if extension is None:
-        if not wanted:
+        if not wanted and find_tracer() is None:
             _close(shared)
             return None
         extension = Observe()
@@ -70,7 +79,8 @@ def dress(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shar
             app.freeze()
     observer = extension.overlaid(said)
     settings = observer.settings
-    if not (wanted or settings.log != "off" or settings.metrics_path or settings.health_prefix):
+    wanted = wanted or settings.log != "off" or settings.metrics_path is not None or settings.health_prefix is not None
+    if not wanted and not (settings.traces and find_tracer() is not None):
         _close(shared)
         return None
     observer.shared = shared.get(MEMORY)

@@ -5,6 +5,7 @@ The names of attributes are those of its semantic conventions for HTTP servers (
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,6 +78,9 @@ def trace_id_of(record: Record, traceparent: str | bytes | None) -> str | None:
 
 def find_tracer() -> Tracer | None:
     """The tracer of the process; None where OpenTelemetry's SDK is absent or nobody has set up a provider."""
+    if "opentelemetry.sdk.trace" not in sys.modules:
+        # Who sets up a provider has imported it; importing it for nothing would cost every worker.
+        return None
     try:
         from opentelemetry import context, propagate, trace  # type: ignore[import-not-found,unused-ignore]  # not a dependency
         from opentelemetry.sdk.trace import TracerProvider  # type: ignore[import-not-found,unused-ignore]  # not a dependency
