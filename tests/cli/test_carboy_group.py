@@ -38,7 +38,7 @@ def test_each_verb_has_a_help_page_that_needs_no_application(run: Run, write: Wr
     for verb in VERBS:
         result = run(verb, "--help")
         assert result.exit_code == 0, verb
-        assert result.output.startswith(f"Usage: carboy {verb}")
+        assert result.stdout.startswith(f"Usage: carboy {verb}")
 
 
 def test_the_applications_commands_have_a_heading_of_their_own(run: Run, shop: str) -> None:
