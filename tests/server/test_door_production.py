@@ -286,3 +286,18 @@ def test_cancelling_by_others_is_not_swallowed():
         return wire.sent
 
     assert asyncio.run(main()) == []
+
+
+def test_bodies_of_http_2_are_watched_without_a_length():
+    """HTTP/2 needs no field that tells of a body; the limit holds all the same."""
+
+    async def app(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await plain(scope, receive, send)
+
+    events = (piece(b"x" * 60), piece(b"x" * 60), piece(b"", False))
+    options = Options(max_body=100, http="auto")
+
+    assert ask(app, scope_of(method="POST", http_version="2"), *events, options=options).status == 413
+    assert ask(app, scope_of(method="POST", http_version="2"), piece(b"x"), piece(b"", False), options=options).status == 200

@@ -35,6 +35,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 RSGIApp = Callable[[Any, Any], Awaitable[None]]
 
 BAD_HOST = "The Host header is missing, invalid, or of no host that is served here."
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _TOLD = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix"})
 _NOTED = _FRAMING | _TOLD | {b"host", b"x-request-id"}
@@ -57,6 +58,8 @@ def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
     timeout = options.request_timeout
     make_flight = CarboyFlight if entrance.is_carboy else Flight
     ids = new_ids() if options.request_ids != "off" else None
+    # Only there may a body come without a field that says so.
+    is_second = options.http != "1"
     # PERF: names in cells cost less than names of the module.
     noted, monotonic = _NOTED, time.monotonic
 
@@ -76,6 +79,8 @@ def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
                     odd = [(name, value)]
                 else:
                     odd.append((name, value))
+        if is_second and scope["http_version"] == "2" and scope["method"] not in _BODILESS:
+            flight.is_whole, flight.limit, receive = False, entrance.limit, flight.receive
         if odd is not None:
             refusal = entrance.look_closer(flight, odd)
             if refusal is not None:
