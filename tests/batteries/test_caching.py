@@ -59,7 +59,7 @@ def test_errors_are_not_kept(client: Any, app: Any, coloured: Any, view: Any) ->
     """A cache would go on giving them out."""
     app.add_url_rule("/", view_func=cache_control(public=True, max_age=60)(coloured(view)), endpoint="view")
 
-    response = client.get("/", buffered=True)
+    response = client.get("/")
 
     assert response.status_code >= 400
     assert "Cache-Control" not in response.headers
@@ -78,7 +78,7 @@ def test_view_knows_better(client: Any, app: Any, coloured: Any, view: Any) -> N
     """What an answer says itself is left."""
     app.add_url_rule("/", view_func=cache_control(public=True, max_age=60)(coloured(view)), endpoint="view")
 
-    assert client.get("/", buffered=True).headers.getlist("Cache-Control") == ["no-store"]
+    assert client.get("/").headers.getlist("Cache-Control") == ["no-store"]
 
 
 def test_decorated_view_keeps_colour_and_signature(coloured: Any, colour: str) -> None:
@@ -189,10 +189,10 @@ def test_unchanged_content_is_not_sent_again(client: Any, app: Any, coloured: An
     def view() -> Any:
         return carboy.Response(content[0]) if whole else Answer(200, [("Content-Type", "text/plain")], content[0].encode())
 
-    first = client.open("/", method=method, buffered=True)
-    second = client.open("/", method=method, buffered=True, headers={"If-None-Match": f'"other", {first.headers["ETag"]}'})
+    first = client.open("/", method=method)
+    second = client.open("/", method=method, headers={"If-None-Match": f'"other", {first.headers["ETag"]}'})
     content[0] = "two"
-    third = client.open("/", method=method, buffered=True, headers={"If-None-Match": first.headers["ETag"]})
+    third = client.open("/", method=method, headers={"If-None-Match": first.headers["ETag"]})
 
     assert first.status_code == 200
     assert second.status_code == 304
@@ -235,9 +235,9 @@ def test_setting_gives_every_page_a_tag(client: Any, app: Any) -> None:
     app.add_url_rule("/error", view_func=lambda: ("x", 404), endpoint="error")
     app.add_url_rule("/secret", view_func=lambda: ("x", {"Cache-Control": "no-store"}), endpoint="secret")
 
-    assert client.get("/", buffered=True).headers["ETag"].startswith('W/"')
+    assert client.get("/").headers["ETag"].startswith('W/"')
     for method, path in (("POST", "/"), ("GET", "/stream"), ("GET", "/error"), ("GET", "/secret")):
-        assert "ETag" not in client.open(path, method=method, buffered=True).headers
+        assert "ETag" not in client.open(path, method=method).headers
 
 
 @pytest.mark.parametrize("order", [(Caching, Compression), (Compression, Caching)], ids=["caching first", "compression first"])

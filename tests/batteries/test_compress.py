@@ -426,7 +426,6 @@ def test_large_file_on_the_loop_is_encoded_in_a_thread(client: Any, compressed: 
 
 def test_picture_and_huge_file_are_left_to_the_server(client: Any, compressed: Any, root: Path) -> None:
     """No byte of them passes through Python for nothing."""
-    compressed.config["COMPRESS_FILE_LIMIT"] = 0
     (root / "static" / "a.png").write_bytes(b"\x89PNG" * 1000)
     (root / "static" / "huge.txt").write_text("x" * 1_100_000)
 
@@ -508,6 +507,17 @@ def test_public_answer_holds_no_secret(client: Any, compressed: Any) -> None:
     response = client.get("/", headers={"Accept-Encoding": "gzip", "Sec-Fetch-Site": "cross-site"})
 
     assert decoded(response) == TEXT.encode()
+
+
+def test_refusal_of_a_strange_host_stays_one(client: Any, compressed: Any) -> None:
+    """The page of a 400 for an untrusted Host is sent, although nobody can say whether the request is our own."""
+    compressed.config["TRUSTED_HOSTS"] = ["shop.example"]
+    compressed.register_error_handler(400, lambda error: (TEXT, 400))
+    client.set_cookie("session", "abc")
+
+    for headers in ({"Origin": "http://localhost"}, {"Referer": "http://localhost/"}):
+        response = client.get("/", headers={"Accept-Encoding": "gzip", **headers})
+        assert (response.status_code, response.text) == (400, TEXT)
 
 
 # -- settings -------------------------------------------------------------------------------------

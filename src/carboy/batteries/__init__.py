@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
+from werkzeug.exceptions import HTTPException
+
 from ..pipeline.plan import Journey
 
 #: Methods that change nothing (RFC 9110 §9.2.1).
@@ -44,7 +46,15 @@ def sent_by(request: Any) -> Literal["own", "foreign", "unsaid"]:
     origin = request.header("origin")
     if origin is None:
         return "unsaid"
-    return "own" if is_of_host(origin, request.host) else "foreign"
+    return "own" if is_of_host(origin, host_of(request)) else "foreign"
+
+
+def host_of(request: Any) -> str:
+    """The host that the request is for, with its port; "" where it is none of `TRUSTED_HOSTS`."""
+    try:
+        return str(request.host)
+    except HTTPException:
+        return ""
 
 
 def is_of_host(url: str, host: str) -> bool:

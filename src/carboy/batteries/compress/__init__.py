@@ -18,7 +18,7 @@ from ...extend import Fitting
 from ...wire.conditional import choose_coding
 from ...wire.files import FilePayload
 from ...wire.response import Answer, HeaderPairs, is_bodiless
-from .. import AMBIENT_SCHEMES, Visit, is_of_host, mark_of, sent_by
+from .. import AMBIENT_SCHEMES, Visit, host_of, is_of_host, mark_of, sent_by
 from .codings import Coding, make_codings
 from .streams import INLINE, AsyncEncodedStream, EncodedStream, in_pieces, in_thread, is_on_loop
 
@@ -290,7 +290,7 @@ def may_be_measured(request: Any) -> bool:
     sender = sent_by(request)
     if sender == "unsaid":
         referrer = request.header("referer")
-        return referrer is None or not is_of_host(referrer, request.host)
+        return referrer is None or not is_of_host(referrer, host_of(request))
     return sender == "foreign"
 
 
