@@ -79,6 +79,26 @@ def test_stalled_and_slow_bodies_are_ended(run, figure):
     assert served.get("/seen") == "take 8000"
 
 
+def test_bodies_read_piece_by_piece(run, figure):
+    """A view that reads its body as it comes meets the same ends: 408, 400 and 413, and no thread is left waiting."""
+    served = serve(run, "--body-timeout", "1s", "--threads", "2")
+    chunked = wire.post("/stream", "Transfer-Encoding: chunked")
+
+    stalled = [wire.exchange(served.port, wire.post("/stream", "Content-Length: 5000", body=b"x" * 2000)) for _ in range(3)]
+    broken, _ = wire.exchange(served.port, chunked + b"3\r\nabc\r\nZZ\r\n")
+    too_long, _ = wire.exchange(served.port, wire.post("/stream", f"Content-Length: {GIB}", "Expect: 100-continue"))
+    too_much, _ = wire.exchange(served.port, chunked + _chunks(20 << 20))
+    whole, _ = wire.exchange(served.port, wire.post("/stream", "Content-Length: 5000", "Connection: close", body=b"x" * 5000))
+
+    figure("stalled (limit 1 s) ended after, seconds", f"{max(seconds for _, seconds in stalled):.2f}")
+    assert [wire.status_of(answer) for answer, _ in stalled] == [408] * 3
+    assert wire.status_of(broken) == 400
+    assert wire.status_of(too_long) == wire.status_of(too_much) == 413
+    assert b"100 Continue" not in too_long
+    assert whole.endswith(b"5000")
+    assert served.get("/seen") == "stream 5000"
+
+
 def test_flood_of_stalled_bodies_hurts_nobody(run, under_load, figure, full):
     """300 bodies that never come: others are served as before, and each of the 300 gets its 408."""
     served = serve(run, "--body-timeout", "2s", ready=2)

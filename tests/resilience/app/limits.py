@@ -28,6 +28,16 @@ def take_much() -> str:
     return str(len(request.get_data()))
 
 
+@app.post("/stream", stream=True)
+def stream() -> str:
+    """Read piece by piece in a thread, as the body comes."""
+    size = 0
+    while piece := request.stream.read(1000):
+        size += len(piece)
+    seen.append(f"stream {size}")
+    return str(size)
+
+
 @app.get("/seen")
 def what_was_seen() -> str:
     return ",".join(seen)
