@@ -88,6 +88,26 @@ def test_a_factory_is_the_target(run: Run, write: Write) -> None:
     assert "Next: carboy run shop:create_app," in output
 
 
+def test_the_target_is_what_carboy_run_takes(run: Run, write: Write, tmp_path: Path) -> None:
+    """From the outside, and where the folder is the package itself, by its path; a file by its own."""
+    write("shop/__init__.py", "")
+    write("shop/web.py", APP)
+
+    targets = [
+        json.loads(run("adopt", "--json", path).output)["target"] for path in (".", str(tmp_path), "shop", str(tmp_path / "shop" / "web.py"))
+    ]
+
+    assert targets == ["shop.web", str(tmp_path / "shop" / "web.py"), str(Path("shop", "web.py")), str(tmp_path / "shop" / "web.py")]
+    assert all("/static" in run("routes", target).output for target in targets)
+
+
+def test_settings_are_what_is_in_a_place_of_settings(found: Callable[..., Findings]) -> None:
+    """A constant elsewhere is none, whatever its name."""
+    findings = found(APP + "ENV = 1\nclass Config:\n    JSON_AS_ASCII = False\n", settings_dot_py="JSON_SORT_KEYS = 1\n")
+
+    assert [places for _, rule, places in findings if rule == "setting"] == [["app.py:5"], ["settings.py:1"]]
+
+
 def test_views_are_seen_however_they_are_routed(found: Callable[..., Findings]) -> None:
     """By decorator, by add_url_rule, as methods of a class; in both colours."""
     findings = found(
@@ -256,7 +276,7 @@ def test_the_example_application_needs_no_look(run: Run) -> None:
     output = run("adopt", str(PROJECT / "examples" / "board")).output
 
     assert "Needs a look: nothing" in output
-    assert "Next: carboy run board:create_app," in output
+    assert f"Next: carboy run {PROJECT / 'examples' / 'board' / 'board'}:create_app," in output
 
 
 def test_the_tables_are_true() -> None:

@@ -6,6 +6,7 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from .facts import Place, Project
@@ -56,11 +57,15 @@ def target_of(project: Project) -> str | None:
     found = project.of("factory") or [fact for fact in project.of("app") if not fact.within]
     if not found:
         return None
-    file = found[0].place.file
-    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    if module == "__init__":
-        return project.root
-    return f"{module}:{found[0].name}" if found[0].kind == "factory" else module
+    file = found[0].place.file.removesuffix("/__init__.py")
+    name = f":{found[0].name}" if found[0].kind == "factory" else ""
+    root = Path(project.root)
+    if root.is_file():
+        return f"{project.root}{name}"
+    if project.root == "." and not Path("__init__.py").exists():
+        return file.removesuffix(".py").replace("/", ".") + name
+    # From elsewhere, or within the package itself: by its path, which `carboy run` understands as well.
+    return f"{root if file == '__init__.py' else root / file}{name}"
 
 
 def as_json(project: Project, findings: Sequence[Finding]) -> dict[str, Any]:

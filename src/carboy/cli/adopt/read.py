@@ -36,6 +36,7 @@ REPLACEABLE = frozenset(
         "test_client_class", "url_rule_class", "wsgi_app",
     }
 )  # fmt: skip
+_SETTINGS = re.compile(r"(config|configuration|settings|conf)$")
 _SERVERS = re.compile(r"\b(gunicorn|uwsgi|waitress-serve|mod_wsgi-express|hypercorn|flask\s+run)\b[^\n\"']*")
 
 
@@ -297,9 +298,13 @@ class _Reader(ast.NodeVisitor):
                 self.setting(target.slice.value, node)
             elif self.around and self.around[-1][2] and isinstance(held, ast.Name) and held.id in self.shared:
                 self.add("global", held.id, node)
-        elif isinstance(target, ast.Name) and target.id.isupper() and (not self.around or self.around[-1][0].startswith("class ")):
-            # Files and classes of settings; what is no setting of Flask's is not asked about.
+        elif isinstance(target, ast.Name) and self.holds_settings():
             self.setting(target.id, node)
+
+    def holds_settings(self) -> bool:
+        """Whether names assigned here are settings: in a file, or a class, that is called so."""
+        holder = self.around[-1][0] if self.around else Path(self.file).stem
+        return (not self.around or holder.startswith("class ")) and bool(_SETTINGS.search(holder.lower()))
 
     def setting(self, name: object, node: ast.AST) -> None:
         if isinstance(name, str) and name.isupper():
@@ -314,7 +319,7 @@ class _Reader(ast.NodeVisitor):
             self.add("app", "Flask", node)
         elif name in {"flask.Blueprint", "flask.blueprints.Blueprint", "carboy.Blueprint"}:
             first = node.args[0] if node.args else None
-            self.add("blueprint", str(getattr(first, "value", "?")), node)
+            self.add("blueprint", str(first.value) if isinstance(first, ast.Constant) else "?", node)
         elif name in {"threading.Thread", "threading.Timer", "concurrent.futures.ThreadPoolExecutor", "multiprocessing.Process"}:
             self.add("thread", name, node)
         elif attribute == "run" and isinstance(node.func, ast.Attribute) and self.is_app(node.func.value):
