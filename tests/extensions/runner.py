@@ -6,7 +6,7 @@ The extensions are downloaded, at pinned versions, into a cached environment; se
 
     --only NAME       this program; may be given several times
     --json FILE       write the results
-    --write-docs      write the table of docs/extensions.md
+    --write-docs      write the table of docs/extensions.md; the programs run on Flask itself too, to compare
     --reference       the programs on Flask itself, through WSGI: a failure there is the program's or the extension's
     --verbose         show what the trials print
 """
@@ -21,7 +21,7 @@ import re
 import socket
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -60,6 +60,8 @@ class Result:
     async_: str
     served: str
     note: str
+    #: The `async def` views on Flask itself, where that was asked for.
+    on_flask: str = "-"
 
 
 def programs(only: list[str]) -> list[Program]:
@@ -150,16 +152,17 @@ def table(results: list[Result]) -> str:
 
     whole = sum(1 for each in results if not failed(each) and each.sync == "ok")
     lines = [
-        f"{whole} of {len(results)} do their main job in a sync view, in an async view and served.",
+        f"{whole} of {len(results)} do their main job in a `def` view, in an `async def` view, and served by `carboy run`.",
         "",
-        "| extension | version | what is tried | `def` view | `async def` view | served | note |",
-        "|---|---|---|---|---|---|---|",
+        "| extension | version | what is tried | `def` view | `async def` view | served | the same `async def` view on Flask | note |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for each in sorted(results, key=lambda result: result.distribution.lower()):
         errors = {text for text in (each.sync, each.async_, each.served) if text not in {"ok", "-"}}
         note = " ".join([each.note, *sorted(errors)]).strip().replace("|", "\\|")
         lines.append(
-            f"| {each.distribution} | {each.version} | {each.tries} | {cell(each.sync)} | {cell(each.async_)} | {cell(each.served)} | {note} |"
+            f"| {each.distribution} | {each.version} | {each.tries} | {cell(each.sync)} | {cell(each.async_)} | {cell(each.served)}"
+            f" | {'no' if each.on_flask not in {'ok', '-'} else cell(each.on_flask)} | {note} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -198,6 +201,10 @@ def main() -> None:
             for column in ("sync", "async_", "served"):
                 if getattr(result, column) != "ok":
                     print(f"       {column.removesuffix('_')}: {getattr(result, column)}", flush=True)
+    if options.write_docs:
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            on_flask = list(pool.map(lambda each: try_out(each, pythons[each.requirements], True, options.verbose), wanted))
+        results = [replace(ours, on_flask=theirs.async_) for ours, theirs in zip(results, on_flask, strict=True)]
     bad = [each for each in results if failed(each)]
     print(f"{len(results) - len(bad)} of {len(results)}")
     if options.json:
