@@ -24,6 +24,7 @@ from ..core.ctx import Context
 from ..core.respond import whole
 from ..extend import Fitting
 from ..wire.errors import MalformedCookie
+from ..wire.request import Request as WireRequest
 from ..wire.signing import TimedSigner
 from ..wire.tagged import TaggedJSONSerializer
 
@@ -281,7 +282,9 @@ class SecureCookieSessionInterface(SessionInterface):
             signer = self.get_signing_serializer(app)
         if signer is None:
             return None
-        text = request.cookies.get(self.get_cookie_name(app))
+        name = self.get_cookie_name(app)
+        # A stranger's request may be Werkzeug's own.
+        text = request.cookie(name) if isinstance(request, WireRequest) else request.cookies.get(name)
         if not text:
             return self.session_class()
         max_age = int(app.permanent_session_lifetime.total_seconds())

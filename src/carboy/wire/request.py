@@ -188,6 +188,23 @@ class Request(werkzeug.wrappers.Request):
             self.__dict__["cookies"] = kind(())
             raise
 
+    def cookie(self, name: str) -> str | None:
+        """Read one cookie, without making `cookies`: 1 µs for 3; the first one, where it came twice.
+
+        Raises:
+            MalformedCookie: the header is not UTF-8.
+        """
+        header = self.header("cookie")
+        if not header:
+            return None
+        if not header.isascii() or "cookies" in self.__dict__ or type(self).cookies is not Request.cookies:
+            return self.cookies.get(name)
+        if name in header:
+            for found, value in parse_cookies(header):
+                if found == name:
+                    return value
+        return None
+
     @property
     def full_path(self) -> str:
         """Path and query.
