@@ -84,5 +84,9 @@ PEERS = (
     peer("FastAPI", "asgi", "fastapi_app", ("fastapi", "itsdangerous")),
     peer("BlackSheep", "asgi", "blacksheep_app", ("blacksheep", "itsdangerous")),
     peer("Falcon", "asgi", "falcon_app", ("falcon", "itsdangerous")),
+    peer("Quart", "asgi", "quart_app", ("quart",)),
+    Contestant("Litestar", "asgi", "litestar_app:app", None, "litestar", "litestar", ("litestar",)),
+    peer("aiohttp, own server", "asgi", "aiohttp_app", ("aiohttp",), "own"),
+    peer("Tornado, own server", "asgi", "tornado_app", ("tornado",), "own"),
 )
 ALL = (*BARE, *CARBOY, *PEERS)
