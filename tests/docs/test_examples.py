@@ -1,4 +1,4 @@
-"""The examples of the docs run, and do what the docs say. Every file in docs/examples is at least loaded and frozen."""
+"""The examples of the docs run, and do what the docs say. Every app in docs/examples is at least loaded and frozen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 import carboy
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
-EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+#: Files that make an app; others are scripts, parts of one, or tests of their own.
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py") if "\napp = Carboy(" in path.read_text(encoding="utf-8"))
 
 
 def load(name: str) -> carboy.Carboy:
