@@ -6,7 +6,7 @@ from flask import Flask, request
 from flask_classful import FlaskView, route
 
 DISTRIBUTION = "Flask-Classful"
-NOTE = "Methods that are `async def` want `decorators = [app.ensure_sync]`, as on Flask."
+NOTE = "Methods that are `async def` want `decorators = [app.ensure_sync]`."
 
 app = Flask(__name__)
 

@@ -6,7 +6,7 @@ from flask import Flask
 from flask_restx import Api, Resource, fields
 
 DISTRIBUTION = "Flask-RESTX"
-NOTE = "Methods that are `async def` want `method_decorators = [app.ensure_sync]`, as on Flask."
+NOTE = "Methods that are `async def` want `method_decorators = [app.ensure_sync]`."
 
 app = Flask(__name__)
 api = Api(app, title="Bottles", validate=True, catch_all_404s=True)
