@@ -61,7 +61,7 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         status, body = order(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
         kind, more = JSON, []
     elif environ["PATH_INFO"].startswith("/static/"):
-        status, full, etag, found = file_of(environ["PATH_INFO"], environ.get("HTTP_IF_NONE_MATCH", ""))
+        status, full, etag, _ = file_of(environ["PATH_INFO"], environ.get("HTTP_IF_NONE_MATCH", ""))
         if status == 304:
             start_response(LINES[304], [("etag", etag)])
             return []
