@@ -174,6 +174,28 @@ def test_reader_that_stops_reading_is_given_up(run, figure):
     assert "Traceback" not in served.text()
 
 
+def test_slow_readers_take_little_memory(run, under_load, figure):
+    """200 clients that do not read their 10 MB: others are served, and the worker grows by 300 MB at most."""
+    served = serve(run)
+    served.get()
+    time.sleep(0.6)
+    before = memory(served)
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(_unread(served.port, "/ten"))
+        with under_load(served.port, 2) as losses:
+            time.sleep(2)
+        growth = memory(served) - before
+    whole, _ = wire.exchange(served.port, wire.get("/ten"))
+
+    figure("growth, MB", f"{growth / (1 << 20):.0f}")
+    figure("others", losses)
+    assert growth <= 300 << 20
+    assert losses.lost == 0
+    assert len(whole.partition(b"\r\n\r\n")[2]) == 10_000_000
+
+
 def test_slow_but_steady_streams_go_on(run):
     """A stream whose pieces come slowly is limited neither by the write time-out nor by the deadline."""
     served = serve(run, "--write-timeout", "600ms", "--request-timeout", "1s")

@@ -301,3 +301,19 @@ def test_bodies_of_http_2_are_watched_without_a_length():
 
     assert ask(app, scope_of(method="POST", http_version="2"), *events, options=options).status == 413
     assert ask(app, scope_of(method="POST", http_version="2"), piece(b"x"), piece(b"", False), options=options).status == 200
+
+
+@pytest.mark.parametrize("length", [b"content-length", b"Content-Length", b"x-other"])
+def test_large_answers_go_out_in_pieces(length):
+    """Piece by piece where their length was told, so that they stay chunked or not as they were; the bytes are the same."""
+    body = bytes(range(256)) * 8192
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(length, str(len(body)).encode())]})
+        await send({"type": "http.response.body", "body": body})
+
+    sent = ask(app).sent[1:]
+
+    assert b"".join(each["body"] for each in sent) == body
+    assert (len(sent) > 1) == (length.lower() == b"content-length")
+    assert not sent[-1].get("more_body")

@@ -22,6 +22,10 @@ from .options import Options
 
 log = logging.getLogger("carboy.server")
 
+#: Bytes above which an answer is sent piece by piece, and of its pieces. PERF: 200 clients that do not read 10 MB each:
+#: 180 MB of growth instead of 1,060; four that do: 1.7 GB/s instead of 0.5. Granian copies what it is given whole.
+LARGE, PIECE = 1024 * 1024, 128 * 1024
+
 Verdict = Literal["stalled body", "broken body", "body too large", "stalled reader", "overdue"]
 
 #: What is answered where no answer had begun: status and text. A reader that stalls has its answer already.
@@ -74,6 +78,8 @@ class Flight:
     is_closing = False
     verdict: Verdict | None = None
     request_id: bytes | None = None
+    #: The event that began the answer.
+    start: Any = None
 
     def __init__(self, scope: Any, receive: Any, send: Any, begun: float, timeout: float) -> None:
         self.scope = scope
@@ -145,8 +151,11 @@ class Flight:
                 event = self.with_headers(event)
             elif self.request_id is not None:
                 headers.append((b"x-request-id", self.request_id))
+            self.start = event
         elif event.get("more_body", False):
             return self.send_piece(event)
+        elif len(event.get("body", b"")) > LARGE:
+            return self.send_large(event)
         awaitable: Awaitable[Any] = self.inner_send(event)
         return awaitable
 
@@ -158,6 +167,19 @@ class Flight:
             headers[:] = [pair for pair in headers if bytes(pair[0]).lower() != b"connection"]
             headers.append((b"connection", b"close"))
         return {**event, "headers": headers}
+
+    async def send_large(self, event: Any) -> None:
+        """Send a large answer piece by piece, as its client reads: granian would copy all of it into its own memory.
+
+        Only where its length has been told; without one, granian tells it for an answer in one piece.
+        """
+        if not any(bytes(name).lower() == b"content-length" for name, _ in self.start.get("headers", ())):
+            await self.inner_send(event)
+            return
+        body = memoryview(event["body"])
+        for offset in range(0, len(body), PIECE):
+            await self.send_piece({"type": event["type"], "body": bytes(body[offset : offset + PIECE]), "more_body": True})
+        await self.inner_send({"type": event["type"], "body": b""})
 
     async def send_piece(self, event: Any) -> None:
         """Send a piece of a stream.

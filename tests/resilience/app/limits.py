@@ -106,6 +106,14 @@ def big() -> bytes:
     return b"x" * 50_000_000
 
 
+TEN_MEGABYTES = b"x" * 10_000_000
+
+
+@app.get("/ten")
+async def ten() -> bytes:
+    return TEN_MEGABYTES
+
+
 @app.get("/who")
 def who() -> dict[str, object]:
     return {
