@@ -20,6 +20,8 @@ class Response(werkzeug.wrappers.Response):
     """An HTTP response; `text/html` unless told otherwise."""
 
     default_mimetype: str | None = "text/html"
+    #: False keeps the `Compression` battery away from this answer.
+    compress: bool = True
     autocorrect_location_header = False
     max_cookie_size = 4093
 
