@@ -15,10 +15,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # the harness is found whatever pytest's import mode
 sys.path.insert(0, str(Path(__file__).parents[1] / "gateways"))
 
-from subject import app
 from client import Answer, Case, Connection, ask_in_process, big, cases
 from nginx_server import Nginx
 from processes import KINDS, running
+from subject import app
 
 pytestmark = pytest.mark.service
 
