@@ -165,7 +165,7 @@ def test_reader_that_stops_reading_is_given_up(run, figure):
             assert time.monotonic() - begun < 6
             time.sleep(0.1)
         closed = time.monotonic() - begun
-        time.sleep(max(0.0, 5 - closed))
+        time.sleep(max(0.0, 3 - closed))
         ends = [_drain(stream), _drain(whole)]
 
     figure("generator closed after (limit 1 s), seconds", f"{closed:.2f}")
