@@ -20,8 +20,8 @@ from ..pipeline import portal
 from ..wire.response import Answer, HeaderPairs, is_bodiless
 from .ctx import Context, request_var
 
-#: A length that a view gives itself is looked at by Werkzeug.
-_LENGTHS = frozenset({"Content-Length", "content-length"})
+#: Headers of a view's own that are left to Werkzeug: it corrects them, or makes them absolute.
+_LEFT_TO_WERKZEUG = frozenset({"content-length", "location", "content-location"})
 
 HTML = ("Content-Type", "text/html; charset=utf-8")
 
@@ -131,7 +131,6 @@ def _converter(app: Any, kind: type) -> Callable[[Any, Any], Any] | None:
 def light(app: Any) -> Callable[[Context, Any], Any]:
     """Make the converter of a route whose hooks do not want to see a Response."""
     make = app.make_response
-    response_class = app.response_class
     provider = app.json
     encode: Callable[[Any], bytes] | None = getattr(provider, "encode_response", None)
     plain = frozenset({str, bytes} if encode is None else {str, bytes, dict, list})
@@ -156,14 +155,29 @@ def light(app: Any) -> Callable[[Context, Any], Any]:
             if type(second) is int and not is_bodiless(second):
                 _, headers, body = respond(ctx, value[0])
                 return answer((second, headers, body))
-            if type(second) is dict and second.keys().isdisjoint(_LENGTHS):
-                # PERF: a third of what the constructor takes.
-                response = respond(ctx, value[0]).to_response(response_class)
-                response.headers.update(second)
-                return response
+            if type(second) is dict:
+                status, headers, body = respond(ctx, value[0])
+                merged = _merged(headers, second)
+                if merged is not None:
+                    return answer((status, merged, body))
         return make(value)
 
     return respond
+
+
+def _merged(headers: HeaderPairs, given: dict[Any, Any]) -> HeaderPairs | None:
+    """A light answer's headers with those that a view gives; None where there is more to do than put them in."""
+    merged = headers
+    names = set()
+    for name, value in given.items():
+        if type(name) is not str or type(value) is not str or not (value.isascii() and value.isprintable() and name.isascii()):
+            return None
+        lower = name.lower()
+        if lower in names or lower in _LEFT_TO_WERKZEUG:
+            return None
+        names.add(lower)
+        merged = [*(pair for pair in merged if pair[0].lower() != lower), (name, value)]
+    return merged
 
 
 def heavy(app: Any) -> Callable[[Context, Any], Any]:
