@@ -258,7 +258,9 @@ class Plans:
 
         awaits = is_async(view)
         sync_only = way.sync or any(replaced(verb) for verb in SYNC_VERBS)
-        follows_loop = not sync_only and (awaits or (way.on_loop and not blocking))
+        # A view that never blocks runs on the loop, unless hooks around it may block: then the whole journey is one
+        # hop to one thread, so that what a hook opens in `g` is closed in the thread it was opened in.
+        follows_loop = not sync_only and (awaits or (way.on_loop and not blocking and not self.hooks_may_block(names)))
         invoke = journey.invoke_on_loop if follows_loop else journey.invoke_sync(app)
         before = list(self.before_steps(names, follows_loop))
         after = list(self.after_steps(names, follows_loop))
@@ -336,6 +338,16 @@ class Plans:
             inner=inner,
             steps=steps,
         )
+
+    def hooks_may_block(self, names: list[str]) -> bool:
+        """Whether a `def` stands among the hooks and teardown functions of a route, or equipment that may block."""
+        app = self.app
+        fitted = (step for steps in (app.fitted_before, app.fitted_after) for step in steps)
+        if any(step.blocking and (step.when is None or step.when(app)) for step in fitted):
+            return True
+        registries = (app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs)
+        hooks = [hook for registry in registries for name in (*names, None) for hook in registry.get(name, ())]
+        return not all(map(is_async, (*hooks, *app.teardown_appcontext_funcs)))
 
     def before_steps(self, names: list[str], follows_loop: bool) -> Iterator[Step]:
         app = self.app
