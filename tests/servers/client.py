@@ -200,7 +200,11 @@ class Connection:
             self.close()
             if not kept:
                 raise
+        try:
             return self.ask_once(case)
+        except BaseException:
+            self.close()
+            raise
 
     def ask_once(self, case: Case) -> Answer:
         if self.socket is None:
@@ -210,6 +214,19 @@ class Connection:
             self.socket.connect(self.address)
             if family == socket.AF_INET:
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.send(case)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before all of it was sent; the answer stands in the way back
+        response = http.client.HTTPResponse(self.socket, method=case.method)
+        response.begin()
+        body = response.read()
+        if response.will_close:
+            self.close()
+        return as_compared(response.status, response.getheaders(), body)
+
+    def send(self, case: Case) -> None:
+        assert self.socket is not None
         self.socket.sendall(request_head(case))
         if case.chunked:
             assert case.body is not None
@@ -219,12 +236,6 @@ class Connection:
             self.socket.sendall(b"0\r\n\r\n")
         elif case.body:
             self.socket.sendall(case.body)
-        response = http.client.HTTPResponse(self.socket, method=case.method)
-        response.begin()
-        body = response.read()
-        if response.will_close:
-            self.close()
-        return as_compared(response.status, response.getheaders(), body)
 
     def close(self) -> None:
         if self.socket is not None:
