@@ -73,9 +73,7 @@ CARBOY = (
     Contestant("Carboy, ASGI, def views", "asgi", "carboy_app:sync_app", "carboy_app:full_sync_app", package="carboy"),
     Contestant("Carboy, WSGI, def views", "wsgi", "carboy_app:sync_app", "carboy_app:full_sync_app", package="carboy"),
     Contestant("Carboy, RSGI, async views", "rsgi", "carboy_app:app", "carboy_app:full_app", package="carboy"),
-    Contestant(
-        "Carboy, `carboy run`, async views", "asgi", "carboy_app:app", "carboy_app:full_app", package="carboy", server="carboy run"
-    ),
+    Contestant("Carboy, `carboy run`, async views", "asgi", "carboy_app:app", "carboy_app:full_app", package="carboy", server="carboy run"),
 )
 PEERS = (
     peer("Flask", "wsgi", "flask_app", ("flask",)),

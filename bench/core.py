@@ -41,9 +41,7 @@ class Subject:
     """A process that times calls for us."""
 
     def __init__(self, python: str, name: str) -> None:
-        self.process = subprocess.Popen(
-            [python, str(HERE / "subject.py"), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen([python, str(HERE / "subject.py"), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.cases: list[str] = json.loads(self._line())
         #: Calls that take about 10 ms, by case.
         self.times: dict[str, int] = {}
@@ -153,9 +151,7 @@ def start_up(with_flask: bool) -> dict[str, Any]:
 
 def slowest_imports(count: int = 12) -> list[tuple[int, str]]:
     """The modules that take longest by themselves, in µs."""
-    ran = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import carboy"], capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run([sys.executable, "-X", "importtime", "-c", "import carboy"], capture_output=True, text=True, check=True)
     lines = re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", ran.stderr)
     return sorted(((int(own), name) for own, name in lines), reverse=True)[:count]
 

@@ -32,9 +32,7 @@ def python_of(name: str, requirements: tuple[str, ...]) -> str:
     print(f"making the environment of {name} in {home} ...", file=sys.stderr)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    installed = subprocess.run(
-        [str(python), "-m", "pip", "install", "-q", *requirements], capture_output=True, text=True, check=False
-    )
+    installed = subprocess.run([str(python), "-m", "pip", "install", "-q", *requirements], capture_output=True, text=True, check=False)
     if installed.returncode:
         raise NotInstallable(f"{name}: {(installed.stderr.strip() or installed.stdout.strip()).splitlines()[-1]}")
     done.write_text(wanted)

@@ -69,9 +69,7 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         with open(full, "rb") as file:
             body = file.read()
     else:
-        status, kind, body, more = answer(
-            environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_COOKIE", "")
-        )
+        status, kind, body, more = answer(environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_COOKIE", ""))
     start_response(LINES[status], [("content-type", kind), ("content-length", str(len(body))), *more])
     return [body]
 

@@ -1,7 +1,5 @@
 """FastAPI, with its own validation."""
 
-
-
 from typing import Any
 
 from common import HELLO, MESSAGE, OTHERS, ROWS, SECRET, STATIC, TEMPLATES

@@ -81,6 +81,4 @@ app = Starlette(
         Mount("/static", StaticFiles(directory=str(STATIC))),
     ]
 )
-full_app = Starlette(
-    routes=[Route("/full", full)], middleware=[Middleware(Hooks), Middleware(SessionMiddleware, secret_key=SECRET)]
-)
+full_app = Starlette(routes=[Route("/full", full)], middleware=[Middleware(Hooks), Middleware(SessionMiddleware, secret_key=SECRET)])
