@@ -242,12 +242,14 @@ def index():
     global count
     seen.append(1)
     threading.Thread(target=print).start()
+    app.config["SEEN"] = 1
 """
     )
 
     assert [(rule, places) for group, rule, places in findings if group == "look"] == [
         ("global", ["app.py:8"]),
         ("global", ["app.py:9"]),
+        ("global", ["app.py:11"]),
         ("thread", ["app.py:10"]),
     ]
 

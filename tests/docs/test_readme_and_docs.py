@@ -155,6 +155,17 @@ def test_the_printed_plans_are_what_is_printed(tmp_path: Path) -> None:
     assert shown == 3
 
 
+def test_what_adopt_prints_is_what_is_printed() -> None:
+    """The page that `coming-from-flask.md` shows, of the file that it shows."""
+    (shown,) = (text for _, _, text in fences(DOCS / "coming-from-flask.md") if text.startswith("$ carboy adopt legacy.py"))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "carboy", "adopt", "legacy.py"], capture_output=True, text=True, cwd=EXAMPLES, env=plain_environment(), check=True
+    )
+
+    assert shown.partition("\n")[2] == done.stdout
+
+
 def test_each_dependency_has_its_reason() -> None:
     """What is required is in the table of `dependencies.md`, with why."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
@@ -295,7 +306,7 @@ def test_legacy(load: Any, door: str) -> None:
     app = load("legacy")["app"]
 
     assert type(app) is carboy.Carboy
-    assert app.test_client(door=door).get("/sum?n=1&n=2").json == {"sum": 3, "count": 1}
+    assert app.test_client(door=door).get("/sum?n=1&n=2").json == {"sum": 3, "served": 1}
 
 
 def test_the_tests_of_the_testing_chapter_pass() -> None:

@@ -181,7 +181,7 @@ def settings(project: Project) -> Iterator[Finding]:
     if names or sources:
         how = _listed(f"config.{fact.name}" for fact in sources)
         yield Finding(
-            "runs", "config", "; ".join(filter(None, (f"{len(names)} settings are set in code" if names else "", how))), _places(sources)
+            "runs", "config", "; ".join(filter(None, (f"settings made in code: {len(names)}" if names else "", how))), _places(sources)
         )
     uploads = project.of("upload")
     if uploads and not names & {"MAX_CONTENT_LENGTH", "MAX_BODY_SIZE"}:

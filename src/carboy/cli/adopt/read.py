@@ -295,7 +295,10 @@ class _Reader(ast.NodeVisitor):
         elif isinstance(target, ast.Subscript):
             held = target.value
             if isinstance(held, ast.Attribute) and held.attr == "config" and isinstance(target.slice, ast.Constant):
-                self.setting(target.slice.value, node)
+                if self.around and self.around[-1][2]:
+                    self.add("global", f"config[{target.slice.value!r}]", node)
+                else:
+                    self.setting(target.slice.value, node)
             elif self.around and self.around[-1][2] and isinstance(held, ast.Name) and held.id in self.shared:
                 self.add("global", held.id, node)
         elif isinstance(target, ast.Name) and self.holds_settings():
