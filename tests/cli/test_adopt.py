@@ -166,6 +166,14 @@ def test_a_name_that_the_alias_has_not_needs_a_look(found: Callable[..., Finding
     assert [rule for group, rule, _ in found(APP + line + "\n") if group == "look"] == ["missing-name"]
 
 
+def test_a_name_that_is_expected_to_be_missing_is_no_news(found: Callable[..., Findings]) -> None:
+    """An import in a `try` that has an answer to its failing; the same import elsewhere is told."""
+    guarded = "try:\n    from flask import Markup\nexcept ImportError:\n    from markupsafe import Markup\n"
+
+    assert [finding for finding in found(APP + guarded) if finding[0] == "look"] == []
+    assert ("look", "missing-name", ["app.py:7"]) in found(APP + guarded + "from flask import Markup\n")
+
+
 def test_private_names_that_are_there_run(found: Callable[..., Findings]) -> None:
     """They are told, and they are no reason to look."""
     findings = found(APP + "from flask.globals import _cv_request\nfrom flask.sansio.scaffold import _endpoint_from_view_func\n")
@@ -298,7 +306,7 @@ def test_the_tables_are_true() -> None:
 
 def test_names_are_asked_of_the_alias() -> None:
     """Modules, names in them, and what is not there; proxies are not touched."""
-    there = ("flask", "flask.request", "flask.json.provider", "flask.json.provider.JSONProvider", "flask.sansio.app.App")
+    there = ("flask", "flask.__version__", "flask.request", "flask.json.provider", "flask.json.provider.JSONProvider", "flask.sansio.app.App")
 
     assert all(map(has, there))
     assert not any(map(has, ("flask.nope", "flask.nope.x", "flask.globals.nope", "flask.Flask.x")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 
 # By its name: the alias stands above the command line, which must not know it.
 _ALIAS = f"{__name__.partition('.')[0]}.alias"
@@ -18,7 +19,8 @@ def has(dotted: str) -> bool:
         module = importlib.import_module(f"{_ALIAS}.{parent}")
     except ModuleNotFoundError:
         return False
-    # vars, not hasattr: what is found may be a proxy, and must not be asked.
-    if name in vars(module):
-        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there and deprecated
+        if hasattr(module, name):
+            return True
     return hasattr(module, "__path__") and importlib.util.find_spec(f"{_ALIAS}.{dotted}") is not None

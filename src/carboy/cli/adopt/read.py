@@ -104,6 +104,8 @@ class _Reader(ast.NodeVisitor):
         #: The functions around the node that is looked at, innermost last: (name, is async, is view).
         self.around: list[tuple[str, bool, bool]] = []
         self.in_main = False
+        #: Within a `try` that expects an import to fail.
+        self.is_guarded = False
         #: Local names of objects that are an app.
         self.apps: set[str] = set()
 
@@ -168,7 +170,7 @@ class _Reader(ast.NodeVisitor):
         for alias in node.names:
             self.add("import", alias.name, node)
             if alias.name.partition(".")[0] == "flask" and alias.name != "flask":
-                self.add("flask-name", alias.name, node)
+                self.add("flask-name", alias.name, node, detail="guarded" * self.is_guarded)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.level or not node.module:
@@ -176,7 +178,7 @@ class _Reader(ast.NodeVisitor):
         self.add("import", node.module, node)
         for alias in node.names:
             if node.module.partition(".")[0] == "flask" and alias.name != "*":
-                self.add("flask-name", f"{node.module}.{alias.name}", node)
+                self.add("flask-name", f"{node.module}.{alias.name}", node, detail="guarded" * self.is_guarded)
             elif node.module != "flask":
                 # `from opentelemetry.instrumentation import flask`: the module is what was imported.
                 self.add("import", f"{node.module}.{alias.name}", node, detail="name")
@@ -185,7 +187,7 @@ class _Reader(ast.NodeVisitor):
         name = self.dotted(node)
         # `import flask` and then `flask.Markup`; what hangs on an object (`flask.request.args`) is not a name of Flask's.
         if name.startswith("flask.") and name.count(".") == 1 and isinstance(node.value, ast.Name):
-            self.add("flask-name", name, node)
+            self.add("flask-name", name, node, detail="guarded" * self.is_guarded)
         self.generic_visit(node)
 
     # -- functions and classes ----------------------------------------------------------------------
@@ -275,6 +277,16 @@ class _Reader(ast.NodeVisitor):
             self.visit(statement)
         self.in_main = was
         for statement in node.orelse:
+            self.visit(statement)
+
+    def visit_Try(self, node: ast.Try) -> None:
+        expected = {name.id for handler in node.handlers for name in ast.walk(handler.type or ast.Name("Exception")) if isinstance(name, ast.Name)}
+        was = self.is_guarded
+        self.is_guarded = was or bool(expected & {"ImportError", "ModuleNotFoundError", "AttributeError", "Exception", "BaseException"})
+        for part in (*node.body, *node.handlers):  # in a handler stands what older versions have
+            self.visit(part)
+        self.is_guarded = was
+        for statement in (*node.orelse, *node.finalbody):
             self.visit(statement)
 
     def visit_Global(self, node: ast.Global) -> None:
