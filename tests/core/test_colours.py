@@ -364,6 +364,24 @@ def layered(app: Carboy, *layers: Any) -> None:
     app.fit(Layers())
 
 
+def test_layer_may_change_the_response_as_it_closes(app, door, view_colour):
+    """What a layer finds behind its yield is a whole Response, also where the view returned plain text."""
+
+    def stamp(ctx: Any) -> Iterator[None]:
+        yield
+        ctx.response.headers["X-Stamp"] = "closed"
+
+    layered(app, stamp)
+
+    @app.get("/")
+    def index() -> str:
+        return "plain"
+
+    response = app.test_client(door=door).get("/")
+
+    assert (response.text, response.headers["X-Stamp"]) == ("plain", "closed")
+
+
 def test_layers_open_in_order_and_close_in_reverse(app, door, view_colour):
     """A layer stands around hooks, view and after hooks; the context is there on both sides of its yield."""
     seen: list[str] = []

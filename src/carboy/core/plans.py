@@ -282,7 +282,9 @@ class Plans:
         if replaced("finalize_request"):
             after, respond = [], functools.partial(_finalize, app)
         elif app.takes_answers():
-            respond = (light if all(getattr(step.function, "takes_answer", False) for step in after) else heavy)(app)
+            # A layer may want to change the response as it closes.
+            stays_light = not app.layers and all(getattr(step.function, "takes_answer", False) for step in after)
+            respond = (light if stays_light else heavy)(app)
         else:
             respond = functools.partial(_respond, app)
         if replaced("full_dispatch_request"):
