@@ -84,7 +84,7 @@ def _driven(plan: Plan, on_loop: bool) -> str:
         return f"{place}; neighbouring steps that may block share one hop to a thread" if hops else place
     if not on_loop:
         return "run in the server's own thread; there is no event loop"
-    return "run on the event loop; it never blocks" if plan.inline else "one hop to a worker thread for the whole way"
+    return "one hop to a worker thread for the whole way"
 
 
 def _rows(app: Any, ctx: Any, error: HTTPException | None, interface: str) -> Iterator[Row]:

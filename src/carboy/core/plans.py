@@ -321,7 +321,6 @@ class Plans:
         )
         return Plan(
             is_async=follows_loop,
-            inline=not blocking,
             layers=() if way.ignoring else tuple(app.layers),
             inward=segments(before, on_loop=follows_loop),
             bind=bind,

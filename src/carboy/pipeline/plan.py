@@ -33,7 +33,6 @@ class Plan:
 
     Attributes:
         is_async: the plan is awaited on a loop; otherwise it never suspends and needs none.
-        inline: a sync plan that never blocks, and may run on the loop itself (`blocking=False`).
         layers: outermost first.
         inward: what runs before the view; the first result that is not None is the answer.
         bind: gives the view's keyword arguments from the context.
@@ -55,7 +54,6 @@ class Plan:
     """
 
     is_async: bool
-    inline: bool
     layers: tuple[Layer, ...]
     inward: tuple[Segment, ...]
     bind: Callable[[Any], dict[str, Any]]
