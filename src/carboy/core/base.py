@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import wraps
 from types import TracebackType
@@ -849,10 +849,6 @@ class App(Scaffold):
             "wsgi.url_scheme": "http",
         }
         return self.find(self.request_class(environ)).plan  # type: ignore[no-any-return]  # a Plan
-
-    def iter_steps(self, method: str, path: str) -> Iterator[Step]:
-        """The steps of `explain`, in order."""
-        yield from self.explain(method, path).steps
 
 
 class _Inside:
