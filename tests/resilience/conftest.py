@@ -205,10 +205,11 @@ class Losses:
 class Load:
     """Clients in a thread's loop, each sending one request after the other."""
 
-    def __init__(self, port: int, clients: int, *, kept: bool, path: str, pause: float) -> None:
+    def __init__(self, port: int, clients: int, *, kept: bool, path: str, pause: float, body: bytes | None) -> None:
         self.port = port
         self.kept = kept
         self.pause = pause
+        self.body = body
         self.losses = Losses(path)
         self.over = False
         self.clients = clients
@@ -240,11 +241,14 @@ class Load:
         kept = "keep-alive" if self.kept else "close"
         received = False
         try:
-            writer.write(f"GET {losses.path} HTTP/1.1\r\nHost: localhost\r\nConnection: {kept}\r\n\r\n".encode())
+            method, length = ("GET", "") if self.body is None else ("POST", f"Content-Length: {len(self.body)}\r\n")
+            writer.write(f"{method} {losses.path} HTTP/1.1\r\nHost: localhost\r\nConnection: {kept}\r\n{length}\r\n".encode())
+            if self.body:
+                writer.write(self.body)
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
             received = True
-            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            body = await asyncio.wait_for(reader.readexactly(length), 20)
+            size = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            body = await asyncio.wait_for(reader.readexactly(size), 20)
             if not head.startswith(b"HTTP/1.1 200"):
                 # An answer, but not the application's: a proxy's 502.
                 losses.lost += 1
@@ -268,7 +272,7 @@ class Load:
 
 
 @contextlib.contextmanager
-def load(port: int, clients: int = 16, *, kept: bool = True, path: str = "/", pause: float = 0.002) -> Iterator[Losses]:
+def load(port: int, clients: int = 16, *, kept: bool = True, path: str = "/", pause: float = 0.002, body: bytes | None = None) -> Iterator[Losses]:
     """Keep a server busy while the block runs; the losses are complete at its end.
 
     Args:
@@ -277,10 +281,11 @@ def load(port: int, clients: int = 16, *, kept: bool = True, path: str = "/", pa
         kept: keep connections between requests, or make one for each.
         path: what they ask for.
         pause: seconds between the requests of a client.
+        body: what they send, by POST; None for a GET.
     """
     import threading
 
-    work = Load(port, clients, kept=kept, path=path, pause=pause)
+    work = Load(port, clients, kept=kept, path=path, pause=pause, body=body)
     thread = threading.Thread(target=lambda: asyncio.run(work.main()), daemon=True)
     thread.start()
     try:
