@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import os
 import socket
-import stat
 import struct
 import sys
 from dataclasses import dataclass
 
+from ..gateways import sockets
+from ..gateways.sockets import inode, remove_own_path
 from .errors import BindError
 from .options import Options
 
@@ -144,55 +144,23 @@ def url_of(name: tuple[str, int], options: Options) -> str:
 
 def bind_tcp(host: str, port: int, options: Options) -> Listener:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        listening = sockets.bind(host, port, socket.SOCK_STREAM, options.backlog)
     except socket.gaierror as error:
         raise BindError(f"--host {host}: {error.strerror}; give an address of this machine, or 0.0.0.0 for all") from error
-    family, _, _, _, address = found[0]
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # SO_REUSEADDR only skips the TIME_WAIT of connections past; a living listener still refuses us.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6 and host == "::":
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listening.bind(address)
-        listening.listen(options.backlog)
     except OSError as error:
-        listening.close()
-        raise BindError(_why_not(error, f"{host}:{port}", port)) from error
-    # Inherited by accepted connections: small answers are not held back waiting for an ACK.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listening.setblocking(False)
+        remedy = "Stop it (`carboy ctl stop`), or choose another --port."
+        raise BindError(sockets.why_not(error, f"{host}:{port}", port, remedy)) from error
     name = listening.getsockname()
     return Listener(listening, url_of((name[0], name[1]), options))
-
-
-def _why_not(error: OSError, place: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"{place} is taken: another server listens there. Stop it (`carboy ctl stop`), or choose another --port."
-    if error.errno == errno.EACCES:
-        low = " Ports below 1024 need the right CAP_NET_BIND_SERVICE, or socket activation by systemd." if port < 1024 else ""
-        return f"{place} is forbidden for this user.{low}"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{place} is no address of this machine; give one that is, or 0.0.0.0 for all."
-    return f"{place} cannot be bound: {error.strerror}"
 
 
 def bind_unix(path: str, options: Options) -> Listener:
     path = os.path.abspath(path)
     clear_stale(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Bound under a narrow mask, widened after: nobody connects in between with rights that were not given.
-    mask = os.umask(0o177)
     try:
-        listening.bind(path)
+        listening = sockets.bind_unix(path, options.unix_mode, options.backlog)
     except OSError as error:
-        listening.close()
         raise BindError(f"--unix {path} cannot be made: {error.strerror}") from error
-    finally:
-        os.umask(mask)
-    os.chmod(path, options.unix_mode)
-    listening.listen(options.backlog)
-    listening.setblocking(False)
     kind = "fastcgi+unix" if options.fastcgi is not None else "unix"
     return Listener(listening, f"{kind}:{path}", path=path, owned=inode(path))
 
@@ -204,33 +172,6 @@ def clear_stale(path: str) -> None:
         BindError: somebody listens there, or the path is something else than a socket.
     """
     try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise BindError(f"{path} exists and is no socket; remove it, or choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            return
-        except OSError as error:
-            # A full queue or a lack of rights: somebody is there.
-            raise BindError(f"{path} is taken by a running server ({error.strerror})") from error
-    raise BindError(f"{path} is taken: another server listens there. Stop it (`carboy ctl stop`), or choose another path.")
-
-
-def remove_own_path(path: str, owned: tuple[int, int] | None) -> None:
-    """Remove the path unless another server has put its own socket there meanwhile."""
-    with contextlib.suppress(OSError):
-        if owned == inode(path):
-            os.unlink(path)
-
-
-def inode(path: str) -> tuple[int, int]:
-    """What tells one file from another that took its name."""
-    found = os.lstat(path)
-    return found.st_dev, found.st_ino
+        sockets.clear_stale(path)
+    except sockets.CannotListen as error:
+        raise BindError(str(error)) from error
