@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from carboy import Carboy, request
 from carboy.gateways.cgi import ClientGone, Reply, answer, complete_environ, run
 
 
@@ -47,6 +48,27 @@ class Stream:
 
     def close(self):
         self.closed += 1
+
+
+def test_the_app_is_asked_for_its_limit_of_a_body():
+    """Without max_body: the largest that a Carboy app takes at any URL, and 16 MiB for an app that does not tell."""
+    app = Carboy("limited")
+    app.config["MAX_BODY_SIZE"] = 10
+
+    @app.post("/films", max_body=17 << 20)
+    @app.post("/")
+    def length():
+        return str(len(request.get_data()))
+
+    def post(size, path="/", app=app):
+        return call(app, {"REQUEST_METHOD": "POST", "PATH_INFO": path, "CONTENT_LENGTH": str(size)}, b"x" * size)
+
+    assert post(10)[2] == b"10"
+    assert post(11)[1][0].startswith("Status: 413 ")
+    assert post(17 << 20, "/films")[2] == str(17 << 20).encode()
+    assert post((17 << 20) + 1, "/films")[1][0].startswith("Status: 413 ")
+    assert post(16 << 20, app=respond())[2] == b"hi"
+    assert post((16 << 20) + 1, app=respond())[1][0].startswith("Status: 413 ")
 
 
 # ── answers ───────────────────────────────────────────────────────────────────────

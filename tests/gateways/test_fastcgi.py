@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from carboy import Carboy
 from carboy.gateways.fastcgi import FastCGIServer, environ_of
 from carboy.wire.fastcgi import HEADER, RecordType, RequestStatus, Role, decode_pairs, encode_pairs, record
 
@@ -278,6 +279,69 @@ def test_a_body_that_is_not_as_declared_never_reaches_the_app(serve, length, dat
     # What was still to come of the refused body is dropped; the connection goes on.
     assert peer.ask(2, data=data, CONTENT_LENGTH=length)[0] == status
     assert called == []
+
+
+@pytest.mark.parametrize("way", ["never ends its head", "never sends its body", "pauses", "drips"])
+def test_a_request_that_does_not_come_in_time_is_a_408(serve, way):
+    """The app is not called for it; a neighbour on the same connection, that is only answered slowly, stays."""
+    called = []
+
+    def app(environ, start_response):
+        called.append(environ["PATH_INFO"])
+        time.sleep(0.8)
+        return echo(environ, start_response)
+
+    _, connect = serve(app, body_timeout=0.3, body_rate=1000)
+    peer = connect()
+    begun = time.monotonic()
+
+    peer.begin(7, PATH_INFO="/good")
+    peer.body(request_id=7)
+    if way == "never ends its head":
+        peer.send(record(RecordType.BEGIN_REQUEST, 1, struct.pack("!HB5x", Role.RESPONDER, True)))
+    else:
+        peer.begin(REQUEST_METHOD="POST", CONTENT_LENGTH=5000)
+        if way == "pauses":
+            peer.body(b"x" * 4000)
+        while way == "drips" and time.monotonic() - begun < 0.6:
+            peer.body(b"x" * 10)
+            time.sleep(0.05)
+    ended = peer.answers(2)
+
+    assert ended[1][0].startswith(b"Status: 408 ")
+    assert time.monotonic() - begun < 2
+    assert ended[7][0].endswith(echoed("/good")[1])
+    assert called == ["/good"]
+
+
+def test_a_slow_body_of_a_decent_rate_is_taken(serve):
+    """Longer than body_timeout in all, but never pausing for so long."""
+    _, connect = serve(echo, body_timeout=0.3, body_rate=1000)
+    peer = connect()
+
+    peer.begin(REQUEST_METHOD="POST", CONTENT_LENGTH=5000)
+    for _ in range(5):
+        peer.body(b"x" * 1000)
+        time.sleep(0.15)
+    peer.body()
+
+    assert peer.answer() == echoed(data=b"x" * 5000, method="POST")
+
+
+def test_the_app_is_asked_for_its_limit(serve):
+    """Without max_body: the largest that the app takes at any URL; the route's own is kept by the app."""
+    app = Carboy("limited")
+    app.config["MAX_BODY_SIZE"] = 10
+    app.post("/")(lambda: "small")
+    app.post("/films", max_body=100, endpoint="films")(lambda: "large")
+
+    _, connect = serve(app)
+    sent = [("/", 10), ("/", 11), ("/films", 100), ("/films", 101)]
+    answers = [
+        connect().ask(REQUEST_METHOD="POST", PATH_INFO=path, CONTENT_LENGTH=size, data=b"x" * size)[0] for path, size in sent
+    ]
+
+    assert answers == [200, 413, 200, 413]
 
 
 def test_a_refusal_reaches_a_peer_that_is_still_sending():

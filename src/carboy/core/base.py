@@ -589,6 +589,12 @@ class App(Scaffold):
         limit: int | None = self.config["MAX_CONTENT_LENGTH"]
         return limit if limit is not None else self.config["MAX_BODY_SIZE"]
 
+    def largest_body(self) -> int | None:
+        """Most bytes of a body at any URL, None for no limit: for a door that takes the body before it knows the route."""
+        limits = [self.body_limit_unplanned()]
+        limits += [(getattr(rule, "options", None) or {}).get("max_body", 0) for rule in self.url_map.iter_rules()]
+        return None if None in limits else max(limit for limit in limits if limit is not None)
+
     def body_limit(self, plan: Plan) -> int | None:
         """Most bytes of a request's body, None for no limit: the route's own, or the config's."""
         if plan.body_limit is not None:

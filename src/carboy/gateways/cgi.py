@@ -1,6 +1,6 @@
 """The CGI door, and the rules that every CGI-like door shares: one process a request here, one server in `fastcgi`.
 
-An app is any WSGI callable; nothing here knows of Carboy's. Rules:
+An app is any WSGI callable; of Carboy's it is known only that they may be asked for their limit of a body. Rules:
 
 1. The body is here, whole and as long as declared, before the app is called; otherwise the answer is 400 or 413.
 2. An answer is complete or visibly cut. What goes wrong before its first byte becomes a 500.
@@ -26,9 +26,12 @@ from werkzeug.exceptions import HTTPException
 
 from ..wire.body import BodyBuffer, declared_length
 
-__all__ = ["CHUNK", "MAX_BODY", "ClientGone", "Reply", "answer", "complete_environ", "run"]
+__all__ = ["APPS_OWN", "CHUNK", "ClientGone", "Reply", "answer", "complete_environ", "limit_of", "run"]
 
+#: Bytes of a body that an app gets which does not tell its own limit.
 MAX_BODY: Final = 16 * 1024 * 1024
+#: As a limit of a body: whatever the app takes.
+APPS_OWN: Final = -1
 CHUNK: Final = 65_536
 
 log = logging.getLogger(__name__)
@@ -215,13 +218,22 @@ def complete_environ(environ: WSGIEnvironment, *, body: BinaryIO, errors: Any, s
         environ[f"wsgi.{name}"] = flags[name]
 
 
+def limit_of(app: WSGIApplication) -> int | None:
+    """Most bytes of a body that an app takes at any of its URLs, None for no limit; 16 MiB for one that does not tell.
+
+    A Carboy app then keeps the limit of each route itself.
+    """
+    tell: Callable[[], int | None] | None = getattr(app, "largest_body", None)
+    return MAX_BODY if tell is None else tell()
+
+
 def run(
     app: WSGIApplication,
     *,
     stdin: BinaryIO | None = None,
     stdout: BinaryIO | None = None,
     environ: Mapping[str, str] | None = None,
-    max_body: int | None = MAX_BODY,
+    max_body: int | None = APPS_OWN,
 ) -> int:
     """Answer the one request that this process was started for.
 
@@ -239,7 +251,7 @@ def run(
         stdin: the body; by default the process's own.
         stdout: takes the answer. The process's own by default; what the app prints then goes to stderr.
         environ: by default os.environ.
-        max_body: bytes; a longer body is answered with 413. None for no limit.
+        max_body: bytes; a longer body is answered with 413. None for no limit; by default what the app takes.
 
     Returns:
         The exit status: 0, or 1 if the answer was cut.
@@ -267,7 +279,7 @@ def run(
         # RFC 3875 §4.1.2: without CONTENT_LENGTH there is no body, and stdin may never end.
         length = wsgi.get("CONTENT_LENGTH")
         declared = declared_length([length] if length else []) or 0
-        body = BodyBuffer(max_body, declared)
+        body = BodyBuffer(limit_of(app) if max_body == APPS_OWN else max_body, declared)
         while body.size < declared and (chunk := source.read(min(CHUNK, declared - body.size))):
             body.feed(chunk)
         complete_environ(

@@ -10,6 +10,7 @@ socket. Between them:
    closed and the thread is free again.
 4. An answer that breaks off ends the connection by a breach of the protocol: nothing else is seen by every web
    server. Only beside other requests on one connection is an application status of 1 all the notice there is.
+5. A request that the web server does not bring in time, or too slowly, is answered with 408.
 
 State that both sides see is in `_Exchange` and `_Link`, under `_Link.room`; all else belongs to the loop's thread.
 """
@@ -35,7 +36,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..wire import fastcgi as wire
 from ..wire.body import BodyBuffer, declared_length
-from .cgi import CHUNK, MAX_BODY, ClientGone, Reply, answer, complete_environ
+from .cgi import APPS_OWN, CHUNK, ClientGone, Reply, answer, complete_environ, limit_of
 
 __all__ = ["FastCGIServer", "environ_of"]
 
@@ -62,7 +63,9 @@ class FastCGIServer:
         app: any WSGI callable; a Carboy app is one.
         sock: listening stream socket, unix or TCP; may be shared with other processes. Stays open.
         threads: calls of the app at one time.
-        max_body: bytes; a longer body is answered with 413. None for no limit.
+        max_body: bytes; a longer body is answered with 413. None for no limit; by default what the app takes.
+        body_timeout: seconds that a request on its way in may pause; then it is answered with 408. 0 for no limit.
+        body_rate: least bytes a second of a body, once it has taken body_timeout. 0 for no limit.
         max_requests: requests in hand at one time, those that wait for a thread among them; then 503.
         max_params: bytes of parameters (so of headers) a request may have.
         write_buffer: bytes of answers that wait for the web server, per connection.
@@ -77,7 +80,9 @@ class FastCGIServer:
         sock: socket.socket,
         *,
         threads: int = 16,
-        max_body: int | None = MAX_BODY,
+        max_body: int | None = APPS_OWN,
+        body_timeout: float = 20.0,
+        body_rate: int = 1024,
         max_requests: int = 512,
         max_params: int = 131_072,
         write_buffer: int = 262_144,
@@ -88,7 +93,9 @@ class FastCGIServer:
         self.app = app
         self.sock = sock
         self.threads = threads
-        self.max_body = max_body
+        self.max_body = limit_of(app) if max_body == APPS_OWN else max_body
+        self.body_timeout = body_timeout
+        self.body_rate = body_rate
         self.max_requests = max_requests
         self.max_params = max_params
         self.write_buffer = write_buffer
@@ -140,6 +147,8 @@ class FastCGIServer:
             # Daemons: a view that hangs must not keep the process from ending when its time is up.
             threading.Thread(target=self._work, name=f"fastcgi-{number}", daemon=True).start()
         loop.add_reader(self.sock, self._accept)
+        if self.body_timeout:
+            self._inspect()
         try:
             while self._timeout is None:
                 await self._changed()
@@ -178,6 +187,16 @@ class FastCGIServer:
         assert self._wake is not None
         await self._wake.wait()
         self._wake.clear()
+
+    def _inspect(self) -> None:
+        """End the requests that come too slowly, and look again: one timer for all of them, so a limit holds to a quarter."""
+        assert self._loop is not None
+        now = self._loop.time()
+        for link in tuple(self.links):
+            for exchange in tuple(link.exchanges.values()):
+                if exchange.is_late(now):
+                    exchange.refuse(408, "The request body came too slowly.")
+        self._loop.call_later(min(1.0, self.body_timeout / 4), self._inspect)
 
     def _look(self) -> None:
         if self._wake is not None:
@@ -222,6 +241,11 @@ class FastCGIServer:
         if self._loop is not None and not self.is_draining:
             self._loop.add_reader(self.sock, self._accept)
 
+    def now(self) -> float:
+        """The loop's time, in seconds."""
+        assert self._loop is not None
+        return self._loop.time()
+
     def admit(self) -> bool:
         """Count one request more, if there is room for it."""
         if self._in_hand >= self.max_requests:
@@ -264,6 +288,7 @@ class _Exchange:
         self.request_id = request_id
         self.environ: WSGIEnvironment = {}
         self.body = BodyBuffer()
+        self.begun = self.heard = link.server.now()
         self.is_gone = False  # nobody wants the answer; set once, under link.room
         self.is_running = False  # a thread has it, or will
 
@@ -284,6 +309,14 @@ class _Exchange:
         self.environ = environ_of(pairs, prefix=server.prefix)
         length = self.environ.get("CONTENT_LENGTH")
         self.body = BodyBuffer(server.max_body, declared_length([length] if length else []))
+
+    def is_late(self, now: float) -> bool:
+        """Whether the web server still owes a part of the request, and has had its time."""
+        server = self.link.server
+        taken = now - self.begun
+        return not self.is_running and (
+            now - self.heard > server.body_timeout or (taken > server.body_timeout and self.body.size < taken * server.body_rate)
+        )
 
     def start(self) -> None:
         """The body has come; it is the app's turn.
@@ -438,6 +471,7 @@ class _Link(asyncio.Protocol):
             self._say(self.wire.end(request_id))
 
     def _take_input(self, exchange: _Exchange, event: wire.Params | wire.StdinChunk | wire.StdinEnd) -> None:
+        exchange.heard = self.server.now()
         try:
             match event:
                 case wire.Params(_, pairs):

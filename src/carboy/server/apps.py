@@ -124,9 +124,8 @@ def largest_body(served: Served, otherwise: int) -> int | None:
     """
     if not served.is_carboy:
         return otherwise or None
-    limits = [served.app.body_limit_unplanned()]
-    limits += [(getattr(rule, "options", None) or {}).get("max_body", 0) for rule in served.app.url_map.iter_rules()]
-    return None if None in limits else max(limits)
+    limit: int | None = served.app.largest_body()
+    return limit
 
 
 def is_asgi(app: Any) -> bool:

@@ -378,6 +378,9 @@ class Worker:
             self.gate.listening,
             threads=threads,
             max_body=apps.largest_body(self.served, self.options.max_body),
+            body_timeout=self.options.body_timeout,
+            body_rate=self.options.body_rate,
+            write_timeout=self.options.write_timeout or float("inf"),
             prefix=self.root_path,
         )
         if self.dressing is not None:
