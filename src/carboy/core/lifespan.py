@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from typing import Any, Protocol
 
 from ..pipeline.offload import offload
 
 Span = Callable[[Any], Any]
+
+#: Key of an `asyncio.Event` in the lifespan's state, and in that of every ASGI scope: the server has begun to leave.
+LEAVING = "carboy.leaving"
+
+
+class Part(Protocol):
+    """What works for an app beside its requests: started after every span, stopped before the first span is left."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class Lifespan:
@@ -17,20 +27,34 @@ class Lifespan:
 
     A span is `def f(app)` or `async def f(app)`: a generator that yields once, or a plain function that is only called
     at the start.
+
+    Attributes:
+        parts: what works beside the requests, and stands on what the spans have made.
+        loop: the loop it was started on; None while it is not started.
+        leaving: set when the app begins to stop: by the server, which may give notice, or by `stop`.
+        told: what the server has put into the lifespan's state.
     """
 
     def __init__(self) -> None:
         self.opened: list[Any] = []
         self.is_started = False
+        self.parts: list[Part] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.leaving = asyncio.Event()
+        self.told: Mapping[str, Any] = {}
 
     async def start(self, app: Any) -> None:
         """Enter every span of the app, in order; what was entered is left again if one fails."""
         if self.is_started:
             return
         self.is_started = True
+        self.loop = asyncio.get_running_loop()
+        self.leaving = self.told.get(LEAVING) or asyncio.Event()
         try:
             for span in tuple(app.lifespan_functions):
                 await self.enter(span, app)
+            for part in tuple(self.parts):
+                await part.start()
         except BaseException:
             await self.stop()
             raise
@@ -52,6 +76,12 @@ class Lifespan:
     async def stop(self) -> None:
         """Leave every span that was entered, in reverse; all of them, then raise what they raised."""
         errors: list[BaseException] = []
+        self.leaving.set()
+        for part in reversed(self.parts):
+            try:
+                await part.stop()
+            except Exception as error:
+                errors.append(error)
         while self.opened:
             flow = self.opened.pop()
             try:
@@ -61,6 +91,7 @@ class Lifespan:
             except Exception as error:
                 errors.append(error)
         self.is_started = False
+        self.loop = None
         if len(errors) == 1:
             raise errors[0]
         if errors:

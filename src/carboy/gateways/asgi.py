@@ -37,7 +37,7 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
     kind = scope["type"]
     if kind != "http":
         if kind == "lifespan":
-            await serve_lifespan(app, receive, send)
+            await serve_lifespan(app, scope, receive, send)
         elif kind == "websocket":
             await refuse_websocket(app, scope, receive, send)
         else:

@@ -402,9 +402,10 @@ async def asgi_as_rsgi(target: Any, scope: Any, protocol: Any) -> None:
 # -- lifespan -------------------------------------------------------------------------------------
 
 
-async def serve_lifespan(app: Any, receive: Any, send: Any) -> None:
+async def serve_lifespan(app: Any, scope: Scope, receive: Any, send: Any) -> None:
     """Start the app and its mounts when the server starts, stop them when it stops."""
     await receive()
+    app.lifespan_state.told = scope.get("state") or {}
     try:
         await app.startup()
     except Exception as error:
