@@ -11,7 +11,7 @@ from pathlib import Path
 import carboy
 
 NAMES = {
-    "Blueprint", "Carboy", "Config", "Extension", "Fitting", "HTTPException", "Handler", "MethodView", "Request", "Response",
+    "Blueprint", "Carboy", "Config", "EventStream", "Extension", "Fitting", "HTTPException", "Handler", "MethodView", "Request", "Response",
     "SessionInterface", "SetupError", "Template", "View", "abort", "after_this_request", "appcontext_popped",
     "appcontext_pushed", "appcontext_tearing_down", "before_render_template", "copy_current_request_context", "current_app",
     "flash", "g", "get_flashed_messages", "get_template_attribute", "got_request_exception", "has_app_context",
@@ -22,7 +22,9 @@ NAMES = {
 }  # fmt: skip
 
 #: What a page does not need is not loaded with the face.
-ROOMS_LOADED_LATER = ("cli", "server", "testing", "typed", "realtime", "batteries", "observe", "generate")
+ROOMS_LOADED_LATER = ("cli", "server", "testing", "typed", "batteries", "observe", "generate")
+#: What the face shows of the realtime room, and what that stands on; channels, tasks and the rest come when they are used.
+REALTIME_LOADED = {"carboy.realtime", "carboy.realtime.leaving", "carboy.realtime.sse"}
 
 
 def test_public_names_are_exactly_these() -> None:
@@ -63,6 +65,7 @@ def test_face_loads_only_what_an_app_needs() -> None:
 
     rooms = {name.split(".")[1] for name in found if name.startswith("carboy.")}
     assert rooms.isdisjoint(ROOMS_LOADED_LATER)
+    assert {name for name in found if name.startswith("carboy.realtime")} <= REALTIME_LOADED
     assert not {"flask", "granian", "uvloop", "pytest"} & set(found)
 
 

@@ -88,6 +88,17 @@ class Request(WireRequest):
         self._max_form_parts = value
 
     @property
+    def last_event_id(self) -> str | None:
+        """The id of the last event that a reconnecting `EventSource` has seen; None at its first connection."""
+        value = self.header("last-event-id")
+        if value is None or value.isascii():
+            return value
+        try:
+            return value.encode("latin1").decode()
+        except UnicodeError:
+            return value  # of a client that is no browser: it names none of our events
+
+    @property
     def endpoint(self) -> str | None:
         """The endpoint that matched, None for a miss."""
         return self.url_rule.endpoint if self.url_rule is not None else None

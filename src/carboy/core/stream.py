@@ -6,6 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+from ..pipeline.offload import offload
 from .ctx import Context, app_var, request_var
 
 
@@ -95,7 +96,7 @@ class _AsyncContextIterator:
         try:
             return await self.step(self.flow.__anext__)
         except BaseException as error:
-            self.kept.end(None if isinstance(error, StopAsyncIteration) else error)
+            await self.end(None if isinstance(error, StopAsyncIteration) else error)
             raise
 
     async def aclose(self) -> None:
@@ -105,7 +106,16 @@ class _AsyncContextIterator:
             if close is not None and self.kept.is_open:
                 await self.step(close)
         finally:
-            self.kept.end()
+            await self.end()
+
+    async def end(self, error: BaseException | None = None) -> None:
+        """End the context in a thread: teardown functions may block."""
+        if self.kept.is_open:
+            await offload(self.kept.end, error)
+
+    def __del__(self) -> None:
+        # Never iterated and never closed: the context must not wait for ever.
+        self.kept.end()
 
 
 def stream_with_context(generator_or_function: Any) -> Any:

@@ -22,7 +22,8 @@ from ..wire.files import FilePayload
 from ..wire.response import Answer, is_bodiless
 from .arriving import Arriving
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
-from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output, stream_of
+from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output
+from .flow import Flow, as_bytes, flow_of
 from .gone import ClientGone, UntilGone, until_gone
 from .heads import MALFORMED, AsgiHead, encoded, has_body, path_in_app
 from .served import Served, Visit
@@ -196,6 +197,7 @@ async def emit(response: Any, request: Any, scope: Scope, watch: Watch, send: Se
             await send({"type": "http.response.pathsend", "path": str(body.path)})
         else:
             await send(start)
+            body = flow_of(body)
             await until_gone(_stream(body, send), Watch.over, watch)
     except ClientGone:
         pass  # closing what was being sent is all that is left to do
@@ -203,10 +205,10 @@ async def emit(response: Any, request: Any, scope: Scope, watch: Watch, send: Se
         await close(response, body)
 
 
-async def _stream(body: Any, send: Send) -> None:
-    async for chunk in stream_of(body):
+async def _stream(flow: Flow, send: Send) -> None:
+    async for chunk in flow:
         if chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": as_bytes(chunk), "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -46,24 +45,6 @@ def headers_of(response: Any, method: str, environ: Any) -> HeaderPairs:
 def is_empty(response: Any, method: str) -> bool:
     """Whether no body goes out: HEAD, 1xx, 204, 304."""
     return method == "HEAD" or is_bodiless(response.status_code)
-
-
-async def stream_of(body: Any, charset: str = "utf-8") -> AsyncIterator[bytes]:
-    """Iterate a body of either colour on the loop: a sync one is pulled in a thread, an item at a time.
-
-    The consumer's pace is the producer's: nothing is read ahead.
-    """
-    item: Any
-    if hasattr(body, "__aiter__"):
-        async for item in body:
-            yield item.encode(charset) if isinstance(item, str) else item
-        return
-    flow: Iterator[Any] = iter(body)
-    while True:
-        item = await offload(next, flow, None)
-        if item is None:
-            return
-        yield item.encode(charset) if isinstance(item, str) else item
 
 
 async def close(response: Any, body: Any) -> None:

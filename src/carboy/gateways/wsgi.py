@@ -6,10 +6,9 @@ view itself, as WSGI has it, except where the view is async: its loop must not w
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, BinaryIO
 
 from werkzeug.exceptions import HTTPException
@@ -61,7 +60,7 @@ def application(app: Served, environ: Environ, start_response: StartResponse) ->
         start_response(response.status, final_headers(response, environ))
         return () if is_empty(response, environ["REQUEST_METHOD"]) else (joined(response.response),)
     if hasattr(response.response, "__aiter__"):
-        response.response = _pull(response.response)
+        response.response = _Pulled(response.response)
     return response(environ, start_response)  # type: ignore[no-any-return]  # a WSGI response's iterable
 
 
@@ -81,7 +80,7 @@ def _observed(app: Served, environ: Environ, start_response: StartResponse) -> I
         if type(response) is Answer:
             response = response.to_response(app.response_class)
         if hasattr(response.response, "__aiter__"):
-            response.response = _pull(response.response)
+            response.response = _Pulled(response.response)
         answers.append(response(environ, start_response))
 
     ctx.starting = starting
@@ -172,25 +171,27 @@ def _read(environ: Environ, limit: int | None, length: int | None) -> BinaryIO:
     return body
 
 
-def _pull(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """Iterate an async stream from a sync door, an item at a time: the reader's pace is the stream's."""
-    flow = stream.__aiter__()
+class _Pulled:
+    """An async stream as a sync door reads it, an item at a time: the reader's pace is the stream's."""
 
-    async def following() -> Any:
-        return await flow.__anext__()
+    def __init__(self, stream: AsyncIterator[bytes]) -> None:
+        self.stream = stream
+        self.flow = aiter(stream)
 
-    async def closing() -> None:
-        close = getattr(flow, "aclose", None)
+    def __iter__(self) -> _Pulled:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return portal.call(self.following)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    async def following(self) -> bytes:
+        return await anext(self.flow)
+
+    def close(self) -> None:
+        """Close the stream, also one that nobody has begun to read."""
+        close = getattr(self.stream, "aclose", None)
         if close is not None:
-            await close()
-
-    try:
-        while True:
-            try:
-                yield portal.call(following)
-            except StopAsyncIteration:
-                return
-            except asyncio.CancelledError:
-                return
-    finally:
-        portal.call(closing)
+            portal.call(close)
