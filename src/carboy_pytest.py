@@ -1,4 +1,4 @@
-"""The pytest plugin: `client`, `async_client`, `runner` and `live_server` for a project that has an `app` fixture.
+"""The pytest plugin: `client`, `async_client`, `runner`, `live_server` and `upstream` for a project that has an `app` fixture.
 
 It is loaded by every pytest run on a machine that has this package installed; so it stands beside the package, imports
 pytest and nothing else (`import carboy` answers `import flask`, which a project that has nothing to do with Carboy must
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from carboy.batteries.client import Fake
     from carboy.testing.asyncclient import AsyncClient
     from carboy.testing.runner import CliRunner
     from carboy.testing.server import LiveServer
@@ -74,9 +75,16 @@ def _live_server(app: Any) -> Iterator[LiveServer]:
         yield server
 
 
+def _upstream(app: Any) -> Iterator[Fake]:
+    """A double of all servers that the `app` fixture calls by `app.http`."""
+    with app.http.fake() as upstream:
+        yield upstream
+
+
 FIXTURES: dict[str, Any] = {
     "client": pytest.fixture(name="client")(_client),
     "async_client": pytest.fixture(name="async_client")(_async_client),
     "runner": pytest.fixture(name="runner")(_runner),
     "live_server": pytest.fixture(name="live_server")(_live_server),
+    "upstream": pytest.fixture(name="upstream")(_upstream),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .core.base import VERBS, App
 from .core.ctx import Context, app_var, request_var
@@ -13,6 +14,9 @@ from .standard import static, templating
 from .standard.json import DefaultJSONProvider, JSONProvider
 from .standard.sessions import SecureCookieSessionInterface, SessionInterface, Sessions
 from .standard.views import Views
+
+if TYPE_CHECKING:
+    from .batteries.client import HTTPClient
 
 T = TypeVar("T")
 
@@ -68,6 +72,17 @@ class Carboy(App):
         self._check_setup_finished("fit")
         fit(self, extension)
         return extension
+
+    @cached_property
+    def http(self) -> HTTPClient:
+        """Calls to other servers: `await app.http.get(url)`, and `app.http.sync.get(url)` in a `def`.
+
+        Raises:
+            ImportError: httpx2 is not installed; it comes with `carboy[http]`.
+        """
+        from .batteries.client import client_of
+
+        return client_of(self)
 
     # -- templates ----------------------------------------------------------------------------------
 

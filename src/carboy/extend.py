@@ -22,7 +22,7 @@ import msgspec
 
 from .core.base import App
 from .core.blueprint import Blueprint
-from .core.ctx import Context
+from .core.ctx import Context, request_var
 from .core.errors import SetupError
 from .core.services import Recipe, Scope
 from .pipeline.plan import Layer
@@ -180,6 +180,11 @@ class Fitting:
     def lifespan(self, span: Callable[..., Any]) -> None:
         """Start and stop something: a generator function, sync or async, with one `yield`."""
         self.app.lifespan_functions.append(span)
+
+    @staticmethod
+    def context() -> Context | None:
+        """The context of the request at hand, for code that is called without one; None outside of requests."""
+        return request_var.get(None)
 
     def check(self, id: str, f: Callable[[App], Any]) -> None:  # noqa: A002  # an id is what it is
         """Check something at start-up: *f* returns None, or a text that says what is wrong and what to do."""
