@@ -17,7 +17,12 @@ from .standard.views import Views
 
 if TYPE_CHECKING:
     from .batteries.client import HTTPClient
+    import asyncio
+    import os
 
+
+    from .realtime.listeners import TLS, Listener, Listeners
+    from .realtime.tasks import AtShutdown, Task, TaskGroup, Tasks
 T = TypeVar("T")
 
 
@@ -121,6 +126,128 @@ class Carboy(App):
         return static.answer_static(request_var.get(), self, filename, self.static_files)
 
     # -- testing and development --------------------------------------------------------------------
+
+    # -- work beside requests -----------------------------------------------------------------------
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The app's background work in this process."""
+        from .realtime.tasks import Tasks
+
+        return Tasks(self)
+
+    @cached_property
+    def listeners(self) -> Listeners:
+        """The app's services of other protocols: their names, addresses and counts."""
+        from .realtime.listeners import Listeners
+
+        return Listeners(self)
+
+    @property
+    def leaving(self) -> asyncio.Event:
+        """Set when this process begins to stop serving; for code on the app's event loop."""
+        return self.lifespan_state.leaving
+
+    def spawn(
+        self,
+        f: Callable[..., Any],
+        *args: Any,
+        name: str | None = None,
+        at_shutdown: AtShutdown = "cancel",
+        timeout: float | None = None,
+    ) -> Task[Any]:
+        """Run a function beside the requests: `async def` on the event loop, `def` in a thread.
+
+        It has an app context of its own, and sees the request that it was left by as that was. An error is logged.
+
+        Args:
+            f, args: what is called.
+            name: for the log; the function's own unless told.
+            at_shutdown: "cancel" it when the app stops, or "wait" for it within the server's stop time-out.
+            timeout: seconds after which it is cancelled.
+
+        Raises:
+            RuntimeError: the app does not run, or is stopping.
+        """
+        return self.tasks.spawn(f, args, name, at_shutdown, timeout)
+
+    def task_group(self) -> TaskGroup:
+        """Tasks that belong to an `async def` view and end with it: `async with app.task_group() as group: ...`."""
+        from .realtime.tasks import TaskGroup
+
+        return TaskGroup(self.tasks)
+
+    def background(self, f: Any = None, *, name: str | None = None) -> Any:
+        """Run a coroutine function in each worker as long as the app does; it is started again when it fails.
+
+        Example:
+            >>> @app.background
+            ... async def refresh_rates():
+            ...     while True:
+            ...         await fetch_rates()
+            ...         await asyncio.sleep(60)
+
+        Raises:
+            SetupError: no coroutine function, or a name used twice.
+        """
+        if f is None:
+            return lambda function: self.background(function, name=name)
+        self.tasks.background(f, name)
+        return f
+
+    def listen_tcp(
+        self,
+        address: str | tuple[str, int],
+        handler: Callable[..., Any],
+        *,
+        tls: TLS | None = None,
+        name: str | None = None,
+        max_connections: int = 10_000,
+        idle_timeout: float | None = None,
+        backlog: int = 1024,
+        reuse_port: bool = False,
+    ) -> Listener:
+        """Serve another protocol on a TCP port, beside HTTP.
+
+        Args:
+            address: "host:port" or `(host, port)`; port 0 lets the system choose.
+            handler: `async def handle(reader, writer)`, an `asyncio.Protocol` class, or a function that makes one.
+            tls: an `ssl.SSLContext`, or `(certificate file, key file)`.
+            name: for the log and for `app.listeners[name]`.
+            max_connections: open at once in one worker; more are closed at once.
+            idle_timeout: seconds without a byte from the peer after which a connection is closed.
+            backlog: connections that may wait to be accepted.
+            reuse_port: share the port among processes that do not share a socket; not needed under `carboy run`.
+
+        Raises:
+            SetupError: the address, the handler or a limit is none.
+        """
+        return self.listeners.add(
+            "tcp", address, handler, tls=tls, name=name, max_connections=max_connections, idle_timeout=idle_timeout, backlog=backlog, reuse_port=reuse_port
+        )  # fmt: skip
+
+    def listen_udp(
+        self, address: str | tuple[str, int], handler: Callable[..., Any], *, name: str | None = None, reuse_port: bool = False
+    ) -> Listener:
+        """Serve a datagram protocol beside HTTP; as `listen_tcp`, with an `asyncio.DatagramProtocol`."""
+        return self.listeners.add("udp", address, handler, name=name, reuse_port=reuse_port)
+
+    def listen_unix(
+        self,
+        path: str | os.PathLike[str],
+        handler: Callable[..., Any],
+        *,
+        mode: int = 0o660,
+        tls: TLS | None = None,
+        name: str | None = None,
+        max_connections: int = 10_000,
+        idle_timeout: float | None = None,
+        backlog: int = 1024,
+    ) -> Listener:
+        """Serve another protocol on a Unix socket beside HTTP; as `listen_tcp`, with the permissions *mode* of the path."""
+        return self.listeners.add(
+            "unix", path, handler, tls=tls, name=name, mode=mode, max_connections=max_connections, idle_timeout=idle_timeout, backlog=backlog
+        )  # fmt: skip
 
     def test_client(self, use_cookies: bool = True, *, door: str = "wsgi", **kwargs: Any) -> Any:
         """A client that calls the app in this process.

@@ -11,7 +11,8 @@ from ..pipeline.offload import offload
 
 Span = Callable[[Any], Any]
 
-#: Key of an `asyncio.Event` in the lifespan's state, and in that of every ASGI scope: the server has begun to leave.
+#: Key of an `asyncio.Event` in the lifespan's state, and in that of every ASGI scope: set when the worker begins to
+#: leave, so that what would go on for ever (event streams, WebSockets) can say goodbye instead of being cut off.
 LEAVING = "carboy.leaving"
 
 

@@ -16,9 +16,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ..gateways.sockets import inode, remove_own_path
 from .channel import Lines, Message, pack
 from .errors import BindError, ControlError
-from .listen import clear_stale, inode, remove_own_path
+from .listen import clear_stale
 
 #: More than this at once is no operator.
 MOST_CLIENTS = 16

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .around import Around
 from .channel import Lines, Message, Sender
@@ -26,24 +27,26 @@ from .options import Options
 class Link:
     """A worker's process and the channel to it."""
 
-    __slots__ = ("channel", "lines", "process", "send", "spawner")
+    __slots__ = ("channel", "lines", "listens", "process", "send", "spawner")
 
     def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, spawner: Spawner) -> None:
         self.spawner = spawner
         self.process = process
         self.channel = channel
         self.lines = Lines()
+        #: Addresses at which the application it has loaded wants to listen beside HTTP.
+        self.listens: list[Mapping[str, Any]] = []
         self.send = Sender(channel).send
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
-    def send_off(self, listening: socket.socket, options: Options) -> None:
-        """Give a worker that has loaded its application the socket and the options."""
+    def send_off(self, listening: socket.socket, options: Options, services: Mapping[str, int]) -> None:
+        """Give a worker that has loaded its application the socket, those of its services, and the options."""
         # A worker that died meanwhile will be seen; the one byte only carries the descriptor.
         with contextlib.suppress(OSError):
-            shared = self.spawner.shared
+            shared = {**self.spawner.shared, **services}
             socket.send_fds(self.channel, [b" "], [listening.fileno(), *shared.values()])
             self.send({"do": "serve", "options": options.to_json(), "shared": list(shared)})
 

@@ -15,6 +15,7 @@ from .listen import open_listener
 from .machine import raise_descriptor_limit
 from .options import Options
 from .pidfile import pid_file
+from .services import ServiceSockets
 from .spawn import Spawner, wait_loaded
 from .supervisor import Supervisor
 from .systemd import Notifier, activated_sockets
@@ -53,19 +54,24 @@ def _start(target: str | None, asked: Options, held: contextlib.ExitStack, aroun
     except OSError as error:
         raise ServerError(f"no process can be started: {error.strerror}") from error
     try:
-        options = asked.completed(wait_loaded(first, asked.start_timeout)["config"])
+        loaded = wait_loaded(first, asked.start_timeout)
+        options = asked.completed(loaded["config"])
         configure_log(options)
         if any(getattr(options, name) != getattr(asked, name) for name in PLACE) and not listener.borrowed:
             early.close()
             listener = open_listener(options, [])
             held.callback(listener.close)
+        services = ServiceSockets()
+        held.callback(services.close)
+        first.listens = loaded["listens"]
+        services.provide(first.listens)
         if around is not None:
             spawner.shared = _opened(around, options)
         held.enter_context(pid_file(options.pid_file))
         control = open_control(options)
         if control is not None:
             held.callback(control.close)
-        supervisor = Supervisor(spawner, options, listener, control, notifier, first)
+        supervisor = Supervisor(spawner, options, listener, control, notifier, first, services)
     except BaseException:
         first.end()
         raise

@@ -24,10 +24,12 @@ from types import FrameType
 from . import banner
 from .channel import Message
 from .control import ControlServer
+from .errors import BindError
 from .listen import Listener
 from .machine import processors, resident_memory
 from .options import Options
 from .roster import HEALTHY_AFTER, BackOff, Renewal, State, Worker, limits_of
+from .services import ServiceSockets
 from .spawn import Link, Spawner, not_ready
 from .systemd import Notifier
 
@@ -59,6 +61,7 @@ class Supervisor:
         control: where orders come from; None for nowhere.
         notifier: whom to tell how the service fares.
         first: a worker that has loaded the application already.
+        services: the sockets of what is served beside HTTP.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class Supervisor:
         control: ControlServer | None,
         notifier: Notifier,
         first: Link,
+        services: ServiceSockets,
     ) -> None:
         self.spawner = spawner
         self.options = options
         self.size = options.workers or processors()
         self.first: Link | None = first
         self.listener = listener
+        self.services = services
         self.control = control
         self.notifier = notifier
         self.chance = random.Random()
@@ -127,8 +132,18 @@ class Supervisor:
         self.workers[link] = worker
         self.selector.register(link.channel, selectors.EVENT_READ, link)
         if is_loaded:
-            link.send_off(self.listener.socket, self.options)
+            self.equip(link)
         return worker
+
+    def equip(self, link: Link) -> None:
+        """Give a worker that has loaded its application what it is to serve on; it fails where that cannot be had."""
+        try:
+            services = self.services.provide(link.listens)
+        except BindError as error:
+            self.workers[link].why_failed = str(error)
+            link.process.kill()
+        else:
+            link.send_off(self.listener.socket, self.options, services)
 
     def refill_reserve(self) -> None:
         with contextlib.suppress(OSError):
@@ -191,7 +206,8 @@ class Supervisor:
                 if message.get("stack"):
                     log.error("worker %d: its event loop has been blocked for %.1f s here:\n%s", worker.pid, worker.loop_age, message["stack"].rstrip())
             case "loaded":
-                link.send_off(self.listener.socket, self.options)
+                link.listens = message["listens"]
+                self.equip(link)
             case "ready":
                 self.became_ready(worker, message, now)
             case "failed":
@@ -428,6 +444,8 @@ class Supervisor:
 
     def end_renewal(self, good: bool, what: str) -> None:
         self.renewal = None
+        # What the old release alone listened at, or a new one that does not start.
+        self.services.keep(each for link in self.workers for each in link.listens)
         log.log(logging.INFO if good else logging.ERROR, "reload: %s", what)
         if self.served is not None and self.stopping is None:
             self.notifier.ready(f"serving {self.served['app']} at {self.listener.url}" if good else "reload failed, the old release goes on")
@@ -454,6 +472,7 @@ class Supervisor:
             if self.renewal is not None:
                 self.end_renewal(False, "the server is stopping")
             self.listener.refuse_new()
+            self.services.refuse_new()
             self.wait_for_queue(min(1.0, limit / 4))
         left = max(0.0, self.stop_deadline - time.monotonic())
         # The workers end a little before us, and are killed a little before the limit.
@@ -468,7 +487,7 @@ class Supervisor:
         until = time.monotonic() + patience
         if self.listener.is_unix:
             time.sleep(min(0.1, patience))
-        while self.listener.waiting() and time.monotonic() < until:
+        while self.listener.waiting() + self.services.waiting() and time.monotonic() < until:
             time.sleep(0.005)
 
     def scale(self, size: int) -> None:

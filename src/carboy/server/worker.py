@@ -21,9 +21,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core.lifespan import LEAVING
 from ..pipeline import offload, portal
 from . import apps, granian_doors
 from .around import Dressing, dress
@@ -35,6 +36,7 @@ from .gate import Gate
 from .lifespan import Lifespan
 from .machine import descriptor_limit, die_with_parent
 from .options import Options
+from .services import SOCKETS, Leaving, asked_for, split, told
 from .stall import end_stalled_writes
 from .tally import Tally
 
@@ -44,9 +46,8 @@ PULSE = 0.5
 GATE_AFTER = 1.0
 #: Time to end in after the main process has gone.
 ORPHAN_LIMIT = 3.0
-#: Key of an `asyncio.Event` in the state of every ASGI scope: set when the worker begins to leave, so that what
-#: would go on for ever (event streams, WebSockets) can say goodbye instead of being cut off.
-LEAVING = "carboy.leaving"
+#: Most descriptors that the main process can hand over (Linux, SCM_MAX_FD).
+MOST_DESCRIPTORS = 253
 #: Exit codes the main process can tell from others.
 FAILED, CUT_OFF = 3, 4
 
@@ -261,7 +262,8 @@ class Worker:
     """The serving half of the process."""
 
     def __init__(
-        self, served: apps.Served, options: Options, gate: Gate, tally: Tally, pulse: Pulse, dressing: Dressing | None = None
+        self, served: apps.Served, options: Options, gate: Gate, tally: Tally, pulse: Pulse, dressing: Dressing | None = None,
+        services: Mapping[str, int] | None = None,
     ) -> None:
         self.served = served
         self.dressing = dressing
@@ -269,6 +271,8 @@ class Worker:
         self.gate = gate
         self.tally = tally
         self.pulse = pulse
+        #: Descriptors of the sockets of services beside HTTP, by their addresses' keys.
+        self.services = services or {}
         self.root_path = (options.root_path or "").rstrip("/")
 
     def tell_ready(self) -> None:
@@ -318,9 +322,12 @@ class Worker:
         app = self.served.app
         rsgi = self.options.interface == "rsgi"
         lifespan: Lifespan | None = None
+        leaving = self.make_leaving(loop)
         if apps.is_asgi(app):
             lifespan = Lifespan(app)
+            lifespan.state.update(told(leaving, self.services))
             await lifespan.start()
+            lifespan.state.pop(SOCKETS, None)
         elif rsgi and hasattr(app, "__rsgi_init__"):
             app.__rsgi_init__(loop)
         await self.prove()
@@ -336,8 +343,7 @@ class Worker:
                 layered = self.dressing.asgi(layered)
             door = granian_doors.asgi_door(self.gate, self.options, loop)
             state = lifespan.state if lifespan is not None else {}
-            state[LEAVING] = leaving = asyncio.Event()
-            self.pulse.announce = lambda: _set_soon(loop, leaving)
+            state[LEAVING] = leaving
             callback = granian_doors.asgi_callback(layered, state, self.root_path, self.tally)
         self.pulse.end = door.end
         self.tally.probe = lambda: probe_threads(loop)
@@ -411,8 +417,15 @@ class Worker:
         if not self.served.is_carboy:
             return None
         lifespan = Lifespan(self.served.app)
+        lifespan.state.update(told(self.make_leaving(portal.portal.loop()), self.services))
         portal.call(lifespan.start)
         return lifespan
+
+    def make_leaving(self, loop: asyncio.AbstractEventLoop) -> Leaving:
+        """The event that tells what runs on a loop that this worker leaves."""
+        leaving = Leaving(lambda: self.pulse.deadline)
+        self.pulse.announce = lambda: _set_soon(loop, leaving)
+        return leaving
 
     def stop_beside(self, lifespan: Lifespan | None) -> None:
         if lifespan is not None:
@@ -471,7 +484,7 @@ async def prove(app: ASGIApp, path: str) -> None:
 
 def receive_socket(channel: socket.socket) -> tuple[socket.socket, str, dict[str, int]] | None:
     """Wait for the listening socket, the options, and what is shared besides; None if the main process has gone."""
-    carried, fds, _, _ = socket.recv_fds(channel, 1, 8)
+    carried, fds, _, _ = socket.recv_fds(channel, 1, MOST_DESCRIPTORS)
     if not carried or not fds:
         return None
     order = receive_one(channel)
@@ -508,8 +521,9 @@ def serve(
     gate, tally = Gate(listening), Tally()
     pulse = Pulse(channel, gate, tally, options)
     pulse.start()
-    dressing = dress(around, served.app, options, gate, tally, shared or {})
-    Worker(served, options, gate, tally, pulse, dressing).run()
+    services, others = split(shared or {})
+    dressing = dress(around, served.app, options, gate, tally, others)
+    Worker(served, options, gate, tally, pulse, dressing, services).run()
 
 
 def configure_log(options: Options) -> None:
@@ -541,7 +555,7 @@ def main(argv: list[str]) -> int:
         os.environ["PYTHONPATH"] = spec["python_path"]
     try:
         served = apps.load(spec["target"])
-        channel.sendall(pack({"is": "loaded", "config": apps.server_config(served)}))
+        channel.sendall(pack({"is": "loaded", "config": apps.server_config(served), "listens": asked_for(served.app)}))
         received = receive_socket(channel)
         if received is None:
             return 0
