@@ -10,6 +10,7 @@ from .core.base import VERBS, App
 from .core.ctx import Context, app_var, request_var
 from .extend import fit
 from .gateways import asgi, rsgi, wsgi
+from .realtime.websocket import WebSocket
 from .standard import static, templating
 from .standard.json import DefaultJSONProvider, JSONProvider
 from .standard.sessions import SecureCookieSessionInterface, SessionInterface, Sessions
@@ -41,6 +42,7 @@ class Carboy(App):
 
     json_provider_class: type[JSONProvider] = DefaultJSONProvider
     session_interface: SessionInterface = SecureCookieSessionInterface()
+    websocket_class: type[WebSocket] = WebSocket
     jinja_environment: type[templating.Environment] = templating.Environment
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -40,11 +40,12 @@ from .config import Config, ConfigAttribute
 from .ctx import AppGlobals, Context, _sentinel, app_var, request_var
 from .debughints import RedirectLosesForm
 from .errors import BadRule, DuplicateEndpoint, SetupFinished
+from .handshake import SOCKET_OPTIONS
 from .lifespan import Lifespan
 from .logging import create_logger
 from .mounts import Mount, Mounts
 from .paths import instance_path_of
-from .plans import ASYNC_DOOR, FINAL, INSIDE, PLAIN, SYNC_DOOR, Plans
+from .plans import ASYNC_DOOR, FINAL, INSIDE, PLAIN, SOCKET, SYNC_DOOR, Plans
 from .request import Request
 from .respond import make_response, whole
 from .response import Response
@@ -64,13 +65,13 @@ VERBS = (
 )  # fmt: skip
 
 #: Options of a rule that are Carboy's own, not Werkzeug's.
-ROUTE_OPTIONS = ("blocking", "stream", "max_body", "timeout")
+ROUTE_OPTIONS = ("blocking", "stream", "max_body", "timeout", *SOCKET_OPTIONS)
 
 #: Attributes whose assignment makes the plans old.
 SHAPING = frozenset(VERBS) | {
     "after_request_funcs", "before_request_funcs", "config", "error_handler_spec", "json", "layers", "request_class",
     "response_class", "session_interface", "subdomain_matching", "teardown_appcontext_funcs", "teardown_request_funcs",
-    "url_map", "url_value_preprocessors", "view_functions",
+    "url_map", "url_value_preprocessors", "view_functions", "websocket_class",
 }  # fmt: skip
 
 
@@ -115,6 +116,7 @@ class App(Scaffold):
     #: Replaced in subclasses: what requests, responses and the rest are made of.
     request_class: type[Any] = Request
     response_class: type[Any] = Response
+    websocket_class: type[Any]
     aborter_class: type[Any] = Aborter
     app_ctx_globals_class: type[Any] = AppGlobals
     config_class: type[Config] = Config
@@ -165,6 +167,14 @@ class App(Scaffold):
             "TEMPLATES_AUTO_RELOAD": None,
             "MAX_COOKIE_SIZE": 4093,
             "PROVIDE_AUTOMATIC_OPTIONS": True,
+            # Pages of which other origins may open WebSockets: "https://a.example" each; "*" for all.
+            "WEBSOCKET_ORIGINS": None,
+            # Most bytes of a message, None for no limit; a longer one closes with 1009.
+            "WEBSOCKET_MAX_MESSAGE": 1024 * 1024,
+            # Seconds that a receive waits, None for as long as it takes; then it closes with 3008.
+            "WEBSOCKET_RECEIVE_TIMEOUT": None,
+            # Most WebSockets of `def` views at a time, each in a thread; one more is refused with 503.
+            "WEBSOCKET_THREADS": 64,
         }
     )
 
@@ -305,6 +315,16 @@ class App(Scaffold):
         method = request.method
         plan = (plans.loop_plans if on_loop else plans.door_plans).get((entry, method))
         ctx.plan = plan if plan is not None else plans.plan_of(entry, method, ASYNC_DOOR if on_loop else SYNC_DOOR)
+        return ctx
+
+    def find_socket(self, request: Any) -> Context:
+        """Give a WebSocket's handshake its context, with the plan it will follow."""
+        plans = self.plans
+        object.__setattr__(self, "_got_first_request", True)
+        ctx = self.request_context(request.environ) if plans.makes_own_contexts else Context(self, request)
+        entry = plans.match_socket(ctx)
+        ctx.is_matched = True
+        ctx.plan = plans.plan_of(entry, "GET", SOCKET)
         return ctx
 
     def freeze(self) -> None:

@@ -80,6 +80,7 @@ class Context:
         holds: how often its end was put off.
         starting: begins to send the response while the context is still there.
         hops: the context variables as this work's hops to threads see them.
+        websocket: what the view of a WebSocket speaks with; None for a page.
     """
 
     # Class-level defaults: an attribute that most requests never set costs nothing.
@@ -93,6 +94,7 @@ class Context:
     starting: Callable[[Any], None] | None = None
     hops: contextvars.Context | None = None
     services: tuple[dict[type, Any], list[Any]] | None = None
+    websocket: Any = None
     _request: Any = None
     #: The session, if it has been opened.
     opened_session: Any = None

@@ -15,16 +15,19 @@ from operator import attrgetter
 from typing import Any
 
 from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from ..pipeline.plan import Plan
 from ..pipeline.signals import request_finished, request_started
 from ..pipeline.step import Step, is_async, origin, segments
 from ..routing.map import Map
 from ..routing.table import Entry, Table
+from ..wire.errors import UpgradeRequired
 from . import journey
 from .ctx import Context
 from .deadline import allow
 from .errors import BadView
+from .handshake import socket_plan
 from .request import blueprint_names
 from .respond import heavy, light, whole
 
@@ -43,15 +46,19 @@ class Way:
         on_loop: an event loop is at hand (ASGI, RSGI), so a view that never blocks can run on it.
         sync: the plan is driven in place by a verb that a guest has called; nothing may suspend.
         ignoring: replaced verbs that call this one: looking at them again would never end.
+        is_socket: a WebSocket's handshake asks.
     """
 
     on_loop: bool = False
     sync: bool = False
     ignoring: frozenset[str] = frozenset()
+    is_socket: bool = False
 
 
 SYNC_DOOR = Way()
 ASYNC_DOOR = Way(on_loop=True)
+#: A replaced verb knows of requests and responses; a socket outlives both.
+SOCKET = Way(on_loop=True, ignoring=frozenset(SYNC_VERBS), is_socket=True)
 #: What `super().dispatch_request()` and its like follow.
 PLAIN = Way(
     sync=True,
@@ -114,12 +121,41 @@ class Plans:
                     entry, request.view_args = hit
                     request.url_rule = entry.rule
                     return entry
-            rule, values = ctx.url_adapter.match(return_rule=True)
+            # Not by the Upgrade field that the adapter has seen: a door that carries sockets does not come here.
+            rule, values = ctx.url_adapter.match(return_rule=True, websocket=False)
+        except WebsocketMismatch:
+            request.routing_exception = UpgradeRequired()
+            return None
         except HTTPException as error:
             request.routing_exception = error
             return None
         except ValueError:
             # A number of more digits than Python reads: no number of ours.
+            request.routing_exception = NotFound()
+            return None
+        request.url_rule = rule
+        request.view_args = values
+        return self.table.entry_for(rule)
+
+    def match_socket(self, ctx: Context) -> Entry | None:
+        """Set the rule and values of a handshake, or why there are none; return the rule's entry."""
+        request: Any = ctx._request
+        try:
+            if self.is_plain:
+                hit = self.table.match(self.domain, request.path, "GET", websocket=True)
+                if hit is not None:
+                    entry, request.view_args = hit
+                    request.url_rule = entry.rule
+                    return entry
+            rule, values = ctx.url_adapter.match(return_rule=True, websocket=True)
+        except WebsocketMismatch:
+            # A page stands there; no socket does.
+            request.routing_exception = NotFound()
+            return None
+        except HTTPException as error:
+            request.routing_exception = error
+            return None
+        except ValueError:
             request.routing_exception = NotFound()
             return None
         request.url_rule = rule
@@ -139,7 +175,10 @@ class Plans:
         plans = self.compiled.setdefault(way, {})
         plan = plans.get((entry, method))
         if plan is None:
-            plan = plans[entry, method] = self.compile(entry, method, way) if entry is not None else self.compile_miss(way)
+            plan = self.compile(entry, method, way) if entry is not None else self.compile_miss(way)
+            if way.is_socket:
+                plan = socket_plan(self.app, plan, None if entry is None else getattr(entry.rule, "options", None) or {})
+            plans[entry, method] = plan
         return plan
 
     def compile_all(self) -> None:
@@ -149,9 +188,12 @@ class Plans:
             SetupError: the first one.
         """
         for entry in self.table.entries():
-            if entry.rule.build_only or entry.rule.websocket or entry.endpoint not in self.app.view_functions:
+            if entry.rule.build_only or entry.endpoint not in self.app.view_functions:
                 continue
             self.check_view(entry)
+            if entry.rule.websocket:
+                self.plan_of(entry, "GET", SOCKET)
+                continue
             for method in sorted(entry.rule.methods or ("GET",)):
                 self.plan_of(entry, method, SYNC_DOOR)
 
@@ -175,14 +217,14 @@ class Plans:
         if inspect.Parameter.VAR_KEYWORD in kinds or inspect.Parameter.VAR_POSITIONAL in kinds:
             return
         given = set(entry.rule.arguments)
-        filled = given | set(self.wanted(view, given))
+        filled = given | set(self.wanted(view, given, entry.rule.websocket))
         missing = [name for name, one in parameters.items() if one.default is one.empty and name not in filled]
         surplus = sorted(given - set(parameters))
         if missing or surplus:
             wrong = f"asks for {', '.join(missing)}, which the rule does not give" if missing else f"does not take {', '.join(surplus)}"
             raise BadView(
                 f"the view of {entry.rule.rule!r} ({origin(view)}) {wrong}. The rule gives: {', '.join(sorted(given)) or 'nothing'};"
-                " request, session, g and app may be asked for by name, other things by their type"
+                f" {'ws, ' if entry.rule.websocket else ''}request, session, g and app may be asked for by name, other things by their type"
             )
 
     # -- compiling --------------------------------------------------------------------------------
@@ -205,7 +247,7 @@ class Plans:
         shown = view
         per_method = getattr(view, "per_method", None)
         if per_method is not None and per_method.view is view:
-            view = per_method.for_method(method) or view
+            view = per_method.for_method("WEBSOCKET" if rule.websocket else method) or view
         blocking = blocking and not getattr(view, "never_blocks", False)
         return self.build(
             names,
@@ -300,7 +342,7 @@ class Plans:
                 layers=tuple(app.layers),
                 fail=fail,
             )
-        if "full_dispatch_request" in way.ignoring:
+        if way.sync:
             fail = _raise_again
 
         if timeout is not None:
@@ -321,7 +363,7 @@ class Plans:
         )
         return Plan(
             is_async=follows_loop,
-            layers=() if way.ignoring else tuple(app.layers),
+            layers=() if way.sync else tuple(app.layers),
             inward=segments(before, on_loop=follows_loop),
             bind=bind,
             view=view,
@@ -382,7 +424,7 @@ class Plans:
 
     def binder(self, view: Callable[..., Any], shown: Any, rule: Any) -> Callable[[Any], dict[str, Any]]:
         """Make what fills the view's parameters: the URL's values, and what it asks for by annotation or name."""
-        wanted = self.wanted(view, set(rule.arguments))
+        wanted = self.wanted(view, set(rule.arguments), rule.websocket)
         if not wanted:
             return _values
         sources = tuple(wanted.items())
@@ -396,13 +438,14 @@ class Plans:
 
         return bind
 
-    def wanted(self, view: Callable[..., Any], given: set[str]) -> dict[str, Callable[[Context], Any]]:
+    def wanted(self, view: Callable[..., Any], given: set[str], is_socket: bool = False) -> dict[str, Callable[[Context], Any]]:
         """Which parameters of a view the framework fills, and how.
 
         By annotation anywhere, also behind a decorator that keeps the signature; by the names `request`, `session`, `g`,
         `app` only where the outermost function itself asks for them without a default, since a decorator may pass
-        something of its own under these names.
+        something of its own under these names. A WebSocket's view may ask for `ws` too.
         """
+        by_name = _BY_NAME_AT_A_SOCKET if is_socket else _BY_NAME
         try:
             own = inspect.signature(view, follow_wrapped=False).parameters
             inner = inspect.signature(view, eval_str=False).parameters
@@ -420,15 +463,15 @@ class Plans:
                 if hints is None:
                     hints = _hints(view)
                 kind = hints.get(name, parameter.annotation)
-                extract = self.source_of(kind)
+                extract = self.source_of(kind, is_socket)
                 if extract is not None:
                     sources[name] = extract
                     continue
-            if name in own and parameter.default is parameter.empty and name in _BY_NAME:
-                sources[name] = _BY_NAME[name]
+            if name in own and parameter.default is parameter.empty and name in by_name:
+                sources[name] = by_name[name]
         return sources
 
-    def source_of(self, kind: Any) -> Callable[[Context], Any] | None:
+    def source_of(self, kind: Any, is_socket: bool) -> Callable[[Context], Any] | None:
         """The extractor fitted for a type, the app's own types among them."""
         if not isinstance(kind, type):
             return None
@@ -439,6 +482,10 @@ class Plans:
             return _BY_NAME["request"]
         if isinstance(self.app, kind) and kind is not object:
             return _BY_NAME["app"]
+        if is_socket and kind is not object:
+            kind_of_ours = self.app.websocket_class
+            if issubclass(kind_of_ours, kind) or issubclass(kind_of_ours.blocking_class, kind):
+                return _BY_NAME_AT_A_SOCKET["ws"]
         return None
 
 
@@ -462,6 +509,8 @@ _BY_NAME: dict[str, Callable[[Context], Any]] = {
     "g": lambda ctx: ctx.g,
     "app": lambda ctx: ctx.app,
 }
+
+_BY_NAME_AT_A_SOCKET: dict[str, Callable[[Context], Any]] = {**_BY_NAME, "ws": lambda ctx: ctx.websocket}
 
 
 def _no_view(endpoint: str) -> Any:

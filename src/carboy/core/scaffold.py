@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import update_wrapper
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, Unpack
 
 import click
 from jinja2 import BaseLoader, FileSystemLoader
@@ -15,6 +15,7 @@ from werkzeug.utils import cached_property
 
 from .commands import AppGroup
 from .ctx import app_var
+from .handshake import WebSocketOptions
 from .paths import root_path_of
 from .tracked import TrackedDict, TrackedLists
 
@@ -204,6 +205,30 @@ class Scaffold:
         def decorator(f: F) -> F:
             endpoint = options.pop("endpoint", None)
             self.add_url_rule(rule, endpoint, as_view_function(f, endpoint), **options)
+            return f
+
+        return decorator
+
+    @setupmethod
+    def websocket(self, rule: str, **options: Unpack[WebSocketOptions]) -> Callable[[F], F]:
+        """Route WebSocket handshakes to the decorated view, or to a class of views with a method `websocket`.
+
+        Args:
+            rule: `/chat/<room>`; Werkzeug's syntax.
+            options: see `WebSocketOptions`.
+
+        Example:
+            >>> @app.websocket("/echo")
+            ... async def echo(ws):
+            ...     async for message in ws:
+            ...         await ws.send(message)
+        """
+        told: dict[str, Any] = dict(options)
+
+        def decorator(f: F) -> F:
+            endpoint = told.pop("endpoint", None)
+            view = as_view_function(f, endpoint)
+            self.add_url_rule(rule, endpoint, view, provide_automatic_options=False, websocket=True, methods=["GET"], **told)
             return f
 
         return decorator

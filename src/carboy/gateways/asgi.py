@@ -1,4 +1,4 @@
-"""The ASGI door (ASGI 3): http, lifespan; a websocket handshake is refused until there is something to answer it.
+"""The ASGI door (ASGI 3): http, lifespan; what becomes of a websocket scope stands in `websocket.py`.
 
 A sync plan goes to a thread in one hop; an async one is awaited here. The body is read first, within the limit.
 """
@@ -11,7 +11,7 @@ import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from ..pipeline.drive import drive, run
 from ..pipeline.offload import admit
@@ -20,7 +20,8 @@ from ..wire.body import BodyBuffer, BodyMeter, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
 from ..wire.response import Answer, is_bodiless
-from .arriving import Arriving
+from . import websocket
+from .arriving import Arriving, Incoming, Unread
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
 from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output
 from .flow import Flow, as_bytes, flow_of
@@ -40,7 +41,7 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
         if kind == "lifespan":
             await serve_lifespan(app, scope, receive, send)
         elif kind == "websocket":
-            await refuse_websocket(app, scope, receive, send)
+            await websocket.serve(app, scope, receive, send, emit)
         else:
             raise RuntimeError(f"an ASGI scope of type {kind!r} is unknown to Carboy")
         return
@@ -56,16 +57,21 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
     request = app.request_class.from_head(head, method, path)
     ctx: Visit = app.find(request, True)
     plan = ctx.plan
+    incoming: Incoming | None = None
     if has_body(scope):
         try:
-            if plan.reads_body or plan.is_async:
+            if plan.reads_body or (plan.is_async and not plan.view_awaits):
                 plan = ctx.plan = await read_body(app, plan, head, receive)
             else:
                 plan = ctx.plan = let_arrive(app, plan, head, receive)
         except ClientGone:
             return
-        if head.body is not None:
-            request.__dict__["stream"] = head.body
+        body = head.body
+        if body is not None:
+            if type(body) is Incoming:
+                request.incoming = incoming = body
+                body = head.body = Unread()
+            request.__dict__["stream"] = body
     watch: Watch | None = None
     try:
         if not plan.is_async:
@@ -78,7 +84,7 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
             except StopIteration as stop:
                 response = stop.value
             else:
-                watch = Watch(receive)
+                watch = Watch(receive, incoming)
                 response = await UntilGone(journey, waits_for, Watch.over, watch)
         if type(response) is Answer:
             status, headers, body = response
@@ -88,13 +94,15 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
             await send({"type": "http.response.body", "body": body})
             return
         if watch is None:
-            watch = Watch(receive)
+            watch = Watch(receive, incoming)
         await emit(response, request, scope, watch, send)
     except ClientGone:
         return
     finally:
         if watch is not None:
             watch.end()
+        if incoming is not None:
+            incoming.close()
 
 
 # PERF: an Answer has one of a few content types and a length: 0.1 µs for 0.4 a pair.
@@ -110,16 +118,18 @@ class Watch:
     Gunicorn 27 takes a wait that was cancelled for the disconnect itself, and tells it to the next one.
     """
 
-    __slots__ = ("receive", "task")
+    __slots__ = ("incoming", "receive", "task")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, incoming: Incoming | None = None) -> None:
         self.receive = receive
+        #: The body, while it is still coming.
+        self.incoming = incoming
         self.task: asyncio.Task[None] | None = None
 
     async def over(self) -> None:
         """Wait for the client to go; may be cancelled and asked again."""
         if self.task is None:
-            self.task = asyncio.get_running_loop().create_task(disconnected(self.receive))
+            self.task = asyncio.get_running_loop().create_task(disconnected(self.receive, self.incoming))
         await asyncio.shield(self.task)
 
     def end(self) -> None:
@@ -127,8 +137,12 @@ class Watch:
             self.task.cancel()
 
 
-async def disconnected(receive: Receive) -> None:
-    """Wait for `http.disconnect`; the body has been read."""
+async def disconnected(receive: Receive, incoming: Incoming | None = None) -> None:
+    """Wait for `http.disconnect`: in the body, if it is still coming, or after it."""
+    if incoming is not None:
+        await incoming.gone()
+        if not incoming.is_over:
+            return
     # A server may still hand out the last, empty piece of a body; whatever else comes again and again is not ASGI, and
     # must not keep the loop busy.
     for _ in range(2):
@@ -168,8 +182,23 @@ def let_arrive(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -> Pla
         meter = BodyMeter(app.body_limit(plan), length)
     except HTTPException as error:
         return plan.failing(error)
-    head.body = io.BufferedReader(Arriving(receive, asyncio.get_running_loop(), meter), 64 * 1024)
+    if plan.is_async:
+        head.body = Incoming(functools.partial(next_piece, receive), meter)
+    else:
+        head.body = io.BufferedReader(Arriving(receive, asyncio.get_running_loop(), meter), 64 * 1024)
     return plan
+
+
+async def next_piece(receive: Receive) -> tuple[bytes, bool]:
+    """A piece of the body, and whether there is more.
+
+    Raises:
+        ClientDisconnected: the client has gone.
+    """
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnected
+    return message.get("body", b""), message.get("more_body", False)
 
 
 async def emit(response: Any, request: Any, scope: Scope, watch: Watch, send: Send) -> None:
@@ -210,17 +239,3 @@ async def _stream(flow: Flow, send: Send) -> None:
         if chunk:
             await send({"type": "http.response.body", "body": as_bytes(chunk), "more_body": True})
     await send({"type": "http.response.body", "body": b""})
-
-
-async def refuse_websocket(app: Served, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a handshake that no route takes: 404 where the server can say so, a refusal otherwise."""
-    message = await receive()
-    if message["type"] != "websocket.connect":
-        return
-    if "websocket.http.response" in scope.get("extensions", ()):
-        text = b"This application has no WebSocket at this URL.\n"
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
-        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": text})
-    else:
-        await send({"type": "websocket.close", "code": 1000})

@@ -437,6 +437,12 @@ def check_methods(app: Any) -> str | None:
             continue
         if cls.dispatch_request not in (MethodView.dispatch_request, Handler.dispatch_request):
             continue
+        if rule.websocket:
+            if getattr(app.view_functions[rule.endpoint], "per_method", None) is None:
+                mistakes.append(f"{rule.rule} is a WebSocket's, and {cls.__module__}.{cls.__qualname__} has decorators, which know of pages alone")
+            elif not hasattr(cls, "websocket"):
+                mistakes.append(f"{rule.rule} is a WebSocket's; {cls.__module__}.{cls.__qualname__} has no method websocket")
+            continue
         missing = sorted(
             method
             for method in rule.methods or ()

@@ -1,6 +1,7 @@
 """What a client can get wrong on the wire.
 
     werkzeug.exceptions.HTTPException
+    ├── UpgradeRequired (426)         a page is asked for where a WebSocket is
     └── BadRequest (400)
         └── MalformedRequest          the bytes are not what HTTP allows; says which part
             ├── MalformedPath
@@ -9,13 +10,26 @@
             └── MalformedForm
 """
 
-from werkzeug.exceptions import BadRequest
+from typing import Any
+
+from werkzeug.exceptions import BadRequest, HTTPException
 
 
 class MalformedRequest(BadRequest):
     """A part of the request is not valid; the text is safe to show."""
 
     description = "The request is malformed."
+
+
+class UpgradeRequired(HTTPException):
+    """The URL is that of a WebSocket. RFC 9110 §15.5.22: the answer says to what protocol to upgrade."""
+
+    code = 426
+    description = "This URL is that of a WebSocket."
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """The headers of the page, and those that name the protocol."""
+        return [*super().get_headers(*args, **kwargs), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
 
 
 class MalformedPath(MalformedRequest):
