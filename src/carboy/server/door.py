@@ -15,6 +15,7 @@ from ..core.deadline import FLIGHT
 from ..pipeline import offload
 from ..wire.body import InvalidLength, declared_length
 from ..wire.forwarded import FIELDS
+from ..wire.response import STATUS_LINES
 from .counting import WSGIApp
 from .errors import OptionError
 from .flight import CarboyFlight, Flight, Watch, refuse
@@ -123,6 +124,19 @@ def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
     return serve
 
 
+def check_codings(values: Iterable[str]) -> tuple[int, str] | None:
+    """Return the status and text of a refusal where a body comes in other transfer codings than one `chunked`.
+
+    Source: RFC 9112 §6.1: chunked once, and last; granian takes off nothing else, and believes whatever ends in it.
+    """
+    told = [member.strip(" \t").lower() for value in values for member in value.split(",")]
+    if told == ["chunked"]:
+        return None
+    if told.count("chunked") != 1 or told[-1] != "chunked":
+        return 400, "The Transfer-Encoding is not valid."
+    return 501, "Of the transfer codings, only chunked is understood."
+
+
 def production_wsgi(app: WSGIApp, options: Options, behind: Any = None) -> WSGIApp:
     """What the WSGI and FastCGI doors can have of it: Host checks, the proxies' words, request ids.
 
@@ -134,17 +148,26 @@ def production_wsgi(app: WSGIApp, options: Options, behind: Any = None) -> WSGIA
     ids = new_ids() if options.request_ids != "off" else None
     keeps_any = options.request_ids == "any"
 
+    def refused(status: str, text: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        body = f"{text}\n".encode()
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        start_response(status, headers)
+        return [body]
+
     def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        codings = environ.get("HTTP_TRANSFER_ENCODING")
+        if codings is not None and codings.lower() != "chunked":
+            refusal = check_codings([codings])
+            if refusal is not None:
+                return refused(STATUS_LINES[refusal[0]], refusal[1], start_response)
         is_trusted = environ.get("REMOTE_ADDR") in proxies.trust
         proxies.apply_to_environ(environ)
         host = environ.get("HTTP_HOST", "").encode("latin1")
         if host not in hosts.known and not (
-            hosts.is_good(host) if host else environ.get("SERVER_PROTOCOL") == "HTTP/1.0" and not hosts.exact
+            # Granian says "HTTP/1" for HTTP/1.0.
+            hosts.is_good(host) if host else environ.get("SERVER_PROTOCOL") in ("HTTP/1", "HTTP/1.0") and not hosts.exact
         ):
-            body = f"{BAD_HOST}\n".encode()
-            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Connection", "close")]
-            start_response("400 Bad Request", headers)
-            return [body]
+            return refused("400 Bad Request", BAD_HOST, start_response)
         if ids is None:
             return app(environ, start_response)
         told = environ.get("HTTP_X_REQUEST_ID")
@@ -170,6 +193,12 @@ def production_rsgi(app: RSGIApp, options: Options, behind: Any = None) -> RSGIA
 
     async def call(scope: Any, protocol: Any) -> None:
         headers = scope.headers
+        if "transfer-encoding" in headers:
+            refusal = check_codings(headers.get_all("transfer-encoding"))
+            if refusal is not None:
+                plain = [("content-type", "text/plain; charset=utf-8"), ("connection", "close")]
+                protocol.response_str(refusal[0], plain, f"{refusal[1]}\n")
+                return
         for name in FIELDS:
             if name in headers:
                 scope = proxies.applied_to_rsgi(scope)
@@ -258,12 +287,9 @@ class Entrance:
     def check_framing(self, flight: Flight, lengths: list[bytes], codings: list[bytes]) -> tuple[int, str] | None:
         """Check how the body is framed, and put it under watch."""
         if codings:
-            # RFC 9112 §6.1: chunked once, and last; granian takes off nothing else.
-            told = [member.strip(b" \t").lower() for value in codings for member in value.split(b",")]
-            if told != [b"chunked"]:
-                if told.count(b"chunked") != 1 or told[-1] != b"chunked":
-                    return 400, "The Transfer-Encoding is not valid."
-                return 501, "Of the transfer codings, only chunked is understood."
+            refusal = check_codings(value.decode("latin1") for value in codings)
+            if refusal is not None:
+                return refusal
         else:
             try:
                 length = declared_length(lengths)
