@@ -22,7 +22,9 @@ from .flight import CarboyFlight, Flight, Watch, refuse
 from .hosts import Hosts
 from .options import Options
 from .proxy import Proxies
+from .relays import Relays
 from .request_id import is_sane, new_ids
+from .sockets import BODY, Sockets
 
 log = logging.getLogger("carboy.server")
 
@@ -39,19 +41,24 @@ BAD_HOST = "The Host header is missing, invalid, or of no host that is served he
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _TOLD = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix"})
-_NOTED = _FRAMING | _TOLD | {b"host", b"x-request-id"}
+_NOTED = _FRAMING | _TOLD | {b"host", b"upgrade", b"x-request-id"}
 
 
-def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
+def production(
+    app: ASGIApp, options: Options, behind: Any = None, sockets: Sockets | None = None, relays: Relays | None = None
+) -> ASGIApp:
     """Wrap an application in what the open internet needs.
 
     Args:
         behind: the application object, where *app* is only a way to it; its configuration is read.
+        sockets: serves WebSocket handshakes, where the server takes their connections over.
+        relays: looks after the WebSockets of granian, elsewhere.
 
     Raises:
         OptionError: the hosts or the proxies do not read.
     """
     entrance = Entrance(options, app if behind is None else behind)
+    entrance.relays = relays
     hosts, known = entrance.hosts, entrance.hosts.known
     watch = entrance.watch
     flights = watch.flights
@@ -107,7 +114,10 @@ def production(app: ASGIApp, options: Options, behind: Any = None) -> ASGIApp:
         flights.add(flight)
         scope[FLIGHT] = flight
         try:
-            await app(scope, receive, flight.send)
+            if flight.is_handshake and sockets is not None:
+                await sockets.welcome(app, scope, receive, flight.send)
+            else:
+                await app(scope, receive, flight.send)
         except offload.QueuedTooLong:
             await watch.shed_one(flight)
         except BaseException as error:
@@ -237,6 +247,7 @@ class Entrance:
             told = config["TRUSTED_PROXIES"]
             trusted = told if isinstance(told, str) else ",".join(told)
         self.proxies = Proxies(trusted, options.proxy_headers)
+        self.relays: Relays | None = None
         self.watch = Watch(options)
         # A Carboy app keeps its limit itself, by route; the server's option is its default where it is given.
         self.limit = None if self.is_carboy else options.max_body or None
@@ -261,6 +272,8 @@ class Entrance:
                 return 400, "There is more than one Host header."
             elif name == b"x-request-id":
                 ids.append(value)
+            elif name == b"upgrade":
+                flight.is_handshake = flight.is_handshake or is_handshake(scope, value)
             else:
                 is_told = True
         is_trusted = False
@@ -272,6 +285,10 @@ class Entrance:
             if refusal is not None:
                 flight.is_closing = True
                 return refusal
+        if flight.is_handshake and not flight.is_whole:
+            # Its bytes would be taken for frames.
+            flight.is_closing = True
+            return 400, BODY
         if is_told:
             origin = self.proxies.apply(scope)
             if origin is not None and origin.host is not None:
@@ -320,4 +337,16 @@ class Entrance:
             if (await receive())["type"] == "websocket.connect":
                 await send({"type": "websocket.close", "code": 1000})
             return
-        await app(scope, receive, send)
+        if self.relays is not None:
+            await self.relays.serve(app, scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+
+def is_handshake(scope: Scope, upgrade: bytes) -> bool:
+    """Whether a request asks for a WebSocket. Any other Upgrade may be ignored (RFC 9110 §7.8), and is."""
+    return (
+        scope["method"] == "GET"
+        and scope["http_version"] == "1.1"
+        and any(each.strip().lower() == b"websocket" for each in upgrade.split(b","))
+    )

@@ -76,6 +76,8 @@ class Flight:
     is_carboy = False
     has_started = False
     is_closing = False
+    #: It asks for a WebSocket.
+    is_handshake = False
     verdict: Verdict | None = None
     request_id: bytes | None = None
     #: The event that began the answer.

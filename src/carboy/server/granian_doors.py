@@ -23,6 +23,7 @@ from .errors import WorkerFailed
 from .gate import Gate
 from .machine import descriptor_limit
 from .options import Options
+from .takeover import can_take_over
 from .tally import Tally
 
 Door = Literal["asgi", "rsgi", "wsgi"]
@@ -76,7 +77,8 @@ class HTTPServer:
         self.signal = WorkerSignal()
         unix = gate.listening.family == socket.AF_UNIX
         holder = _HOLDER(gate.fd, unix, options.backlog)
-        websockets = () if door == "wsgi" else (options.websockets,)
+        # Where connections are taken over, granian is to see a handshake as any request.
+        websockets = () if door == "wsgi" else (options.websockets and not can_take_over(options, gate.listening),)
         self.worker = _WORKERS[door](
             1,
             (None, holder),

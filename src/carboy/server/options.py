@@ -24,6 +24,7 @@ WORKERS = "Workers"
 RECYCLING = "Recycling"
 CONNECTIONS = "Connections"
 LIMITS = "Limits"
+SOCKETS = "WebSockets"
 ORIGIN = "Hosts and proxies"
 STOPPING = "Stopping"
 OBSERVING = "Seeing it run"
@@ -263,6 +264,11 @@ class Options:
     max_in_flight: int = _option(4096, "whole", LIMITS, "Most requests at once in a worker; others get 503.", minimum=0)
     max_lag: float = _option(1.0, "seconds", LIMITS, "Loop busy for longer with requests: new ones get 503.")
     queue_timeout: float = _option(5.0, "seconds", LIMITS, "Longest wait of a def view for a thread, then 503.")
+
+    ws_max_message: int = _option(1024 * 1024, "bytes", SOCKETS, "Most bytes of a WebSocket message, unpacked.", minimum=0)
+    ws_ping: float = _option(20.0, "seconds", SOCKETS, "Ask a silent peer for a sign of life after this.")
+    ws_ping_timeout: float = _option(20.0, "seconds", SOCKETS, "A peer that gives none for so long is dropped.")
+    ws_compression: bool = _option(True, "switch", SOCKETS, "Offer permessage-deflate.")
 
     trusted_hosts: str | None = _option(None, "text", ORIGIN, "Host names served, .name for all below it; others get 400.", metavar="NAMES")
     trusted_proxies: str | None = _option(None, "text", ORIGIN, "Networks whose forwarding headers count: 10.0.0.0/8,unix.", metavar="CIDRS")

@@ -19,7 +19,8 @@ log = logging.getLogger("carboy.server")
 #: Key in an ASGI scope: the peer's address as it was, set where a proxy was believed.
 PEER = "carboy.proxy"
 _WIRE_FIELDS = frozenset(name.encode() for name in FIELDS)
-_SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+#: The scheme of a WebSocket, by that of its handshake.
+SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
 class Proxies:
@@ -65,7 +66,7 @@ class Proxies:
             scope["client"] = (origin.client, origin.port or 0)
         if origin.scheme is not None:
             is_socket = scope["type"] == "websocket"
-            scope["scheme"] = _SOCKET_SCHEMES[origin.scheme] if is_socket else origin.scheme
+            scope["scheme"] = SOCKET_SCHEMES[origin.scheme] if is_socket else origin.scheme
         if origin.prefix is not None:
             # ASGI: `path` has the root before it; the proxy has taken it off.
             scope["root_path"] = origin.prefix + (scope.get("root_path") or "")

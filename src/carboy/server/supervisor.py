@@ -163,7 +163,8 @@ class Supervisor:
             worker.pass_to(State.LEAVING)
             worker.deadline = until
         worker.deadline = min(until, worker.deadline or until)
-        self.link_of(worker).send({"do": "leave", "limit": limit, "drain": self.drain if drain is None else drain})
+        drain = self.drain if drain is None else drain
+        self.link_of(worker).send({"do": "leave", "limit": limit, "drain": drain, "stop": self.stopping is not None})
 
     def kill(self, worker: Worker) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -36,8 +36,11 @@ from .gate import Gate
 from .lifespan import Lifespan
 from .machine import descriptor_limit, die_with_parent
 from .options import Options
+from .relays import GOING_AWAY, SERVICE_RESTART, Relays
 from .services import SOCKETS, Leaving, asked_for, split, told
+from .sockets import Sockets
 from .stall import end_stalled_writes
+from .takeover import can_take_over
 from .tally import Tally
 
 #: Seconds between two beats to the main process.
@@ -76,6 +79,8 @@ class Pulse(threading.Thread):
         self.leaving: float | None = None
         self.ended = False
         self.is_orphan = False
+        #: Nobody takes this worker's place.
+        self.is_stop = False
         self.told_wedged = False
         self.drain = options.drain
         self.reserve: int | None = os.open(os.devnull, os.O_RDONLY)
@@ -83,13 +88,15 @@ class Pulse(threading.Thread):
         self.wake_writer.setblocking(False)
 
     # Called from signal handlers and from the loop.
-    def leave(self, limit: float | None = None, drain: float | None = None) -> None:
+    def leave(self, limit: float | None = None, drain: float | None = None, is_stop: bool = False) -> None:
         """Begin to leave: no new connections, drain, end. Repeating it can only shorten the time left.
 
         Args:
             limit: seconds after which the process ends whatever is in flight; the option's if not given.
             drain: seconds to go on serving what was accepted already; the option's if not given.
+            is_stop: the whole server stops.
         """
+        self.is_stop = self.is_stop or is_stop
         now = time.monotonic()
         if drain is not None:
             self.drain = min(self.drain, drain)
@@ -129,11 +136,11 @@ class Pulse(threading.Thread):
             if self.deadline is None:
                 log.warning("worker %d: the main process is gone; leaving", os.getpid())
             self.is_orphan = True
-            self.leave(ORPHAN_LIMIT, drain=0.2)
+            self.leave(ORPHAN_LIMIT, drain=0.2, is_stop=True)
             return
         for message in self.lines.feed(received):
             if message.get("do") == "leave":
-                self.leave(message.get("limit"), message.get("drain"))
+                self.leave(message.get("limit"), message.get("drain"), message.get("stop", False))
 
     def beat(self, now: float) -> None:
         if self.prod is not None:
@@ -322,6 +329,8 @@ class Worker:
         app = self.served.app
         rsgi = self.options.interface == "rsgi"
         lifespan: Lifespan | None = None
+        sockets: Sockets | None = None
+        relays: Relays | None = None
         leaving = self.make_leaving(loop)
         if apps.is_asgi(app):
             lifespan = Lifespan(app)
@@ -338,14 +347,26 @@ class Worker:
                 entry = self.dressing.rsgi(entry)
             callback = granian_doors.rsgi_callback(entry, self.tally)
         else:
-            layered = production(apps.asgi_callable(self.served), self.options, self.served.app)
+            sockets, relays = self.websockets()
+            layered = production(apps.asgi_callable(self.served), self.options, self.served.app, sockets, relays)
             if self.dressing is not None:
                 layered = self.dressing.asgi(layered)
             door = granian_doors.asgi_door(self.gate, self.options, loop)
             state = lifespan.state if lifespan is not None else {}
             state[LEAVING] = leaving
             callback = granian_doors.asgi_callback(layered, state, self.root_path, self.tally)
-        self.pulse.end = door.end
+        goodbyes: list[asyncio.Task[None]] = []
+
+        def say_goodbye() -> None:
+            code = GOING_AWAY if self.pulse.is_stop else SERVICE_RESTART
+            goodbyes.extend(loop.create_task(each.leave(code)) for each in (sockets, relays) if each is not None)
+
+        def end() -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(say_goodbye)
+            door.end()
+
+        self.pulse.end = end
         self.tally.probe = lambda: probe_threads(loop)
         self.tally.beat_on(loop, threading.get_ident())
         if self.dressing is not None:
@@ -353,10 +374,19 @@ class Worker:
         door.begin(callback)
         self.tell_ready()
         await door.over.wait()
+        await asyncio.gather(*goodbyes)
         if lifespan is not None:
             await lifespan.stop()
         elif rsgi and hasattr(app, "__rsgi_del__"):
             app.__rsgi_del__(loop)
+
+    def websockets(self) -> tuple[Sockets | None, Relays | None]:
+        """Who looks after WebSockets: we alone, or we over granian, or nobody."""
+        if not self.options.websockets:
+            return None, None
+        if can_take_over(self.options, self.gate.listening):
+            return Sockets(self.options, self.gate.listening, granian_doors.connections(self.options), self.tally), None
+        return None, Relays(self.options)
 
     def run_wsgi(self, loop: asyncio.AbstractEventLoop) -> None:
         over = threading.Event()

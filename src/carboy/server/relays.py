@@ -1,0 +1,90 @@
+"""What can be had above granian's own WebSockets, which serve where a connection cannot be taken over (`takeover.py`).
+
+That is the limit of a message, though granian has read it by then, and the goodbye when the worker leaves. Pings,
+compression and the protocol's own error codes are not: granian tells nothing of frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from .options import Options
+
+# The shapes of the ASGI specification; values are a stranger's.
+Event = Any
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+ASGIApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+#: RFC 6455 §7.4.1, and the IANA registry for the last.
+GOING_AWAY, TOO_BIG, SERVICE_RESTART = 1001, 1009, 1012
+
+
+class Relays:
+    """The WebSockets of granian, in one worker."""
+
+    def __init__(self, options: Options) -> None:
+        self.most = options.ws_max_message or float("inf")
+        self.open: set[Relay] = set()
+
+    async def serve(self, app: ASGIApp, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        relay = Relay(receive, send, self.most)
+        self.open.add(relay)
+        try:
+            await app(scope, relay.receive, relay.send)
+        finally:
+            self.open.discard(relay)
+
+    async def leave(self, code: int) -> None:
+        """Close what is open."""
+        for relay in [*self.open]:
+            await relay.close(code)
+
+
+class Relay:
+    """The way of the events of one WebSocket."""
+
+    def __init__(self, receive: Receive, send: Send, most: float) -> None:
+        self.inner_receive = receive
+        self.inner_send = send
+        self.most = most
+        self.is_open = False
+        #: The code, once we have closed it.
+        self.closed: int | None = None
+        self.receiving: asyncio.Future[Event] | None = None
+
+    async def receive(self) -> Event:
+        if self.closed is None:
+            # Kept where it is cancelled: what it brings is the next one's.
+            if self.receiving is None:
+                self.receiving = asyncio.ensure_future(self.inner_receive())
+            await asyncio.wait([self.receiving])
+        if self.closed is None and self.receiving is not None:
+            event, self.receiving = self.receiving.result(), None
+            text, data = event.get("text"), event.get("bytes")
+            # A character has a byte at least, and four at most.
+            if (data is not None and len(data) > self.most) or (
+                text is not None and (len(text) > self.most or (len(text) * 4 > self.most and len(text.encode()) > self.most))
+            ):
+                await self.close(TOO_BIG)
+            else:
+                return event
+        return {"type": "websocket.disconnect", "code": self.closed, "reason": ""}
+
+    async def send(self, event: Event) -> None:
+        if self.closed is not None:
+            raise ConnectionError(f"the WebSocket is closed ({self.closed})")
+        if event["type"] == "websocket.accept":
+            self.is_open = True
+        elif event["type"] == "websocket.close":
+            self.closed = event.get("code", 1000)
+        await self.inner_send(event)
+
+    async def close(self, code: int) -> None:
+        if self.closed is None and self.is_open:
+            self.closed = code
+            with contextlib.suppress(Exception):  # it may have been closed by the peer this moment
+                await self.inner_send({"type": "websocket.close", "code": code})
