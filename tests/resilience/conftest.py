@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -326,6 +327,12 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str, obj
     return lambda name, value: record_property(name, str(value))
 
 
+@pytest.fixture
+def group(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Have many small cases counted on one line of the table."""
+    return lambda name: record_property("group", name)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of this folder takes seconds."""
     for item in items:
@@ -339,10 +346,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("resilience")
     for outcome, word in (("passed", "held"), ("failed", "NOT HELD")):
+        groups: Counter[str] = Counter()
         for report in terminalreporter.stats.get(outcome, []):
             if "resilience" not in report.nodeid or report.when != "call":
+                continue
+            figures = dict(report.user_properties)
+            if "group" in figures and outcome == "passed":
+                groups[figures["group"]] += 1
                 continue
             name = report.nodeid.rpartition("::")[2]
             terminalreporter.write_line(f"{word:<9} {name.removeprefix('test_').replace('_', ' ')}")
             for what, value in report.user_properties:
                 terminalreporter.write_line(f"{'':<12}{what}: {value}")
+        for name, count in groups.items():
+            terminalreporter.write_line(f"{word:<9} {name}: {count} cases")

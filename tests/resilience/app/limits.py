@@ -101,6 +101,16 @@ async def drip() -> Response:
     return Response(pieces())
 
 
+@app.get("/breaks")
+async def breaks() -> Response:
+    async def pieces():
+        yield b"the first piece"
+        await asyncio.sleep(0.05)
+        raise RuntimeError("the second piece cannot be made")
+
+    return Response(pieces())
+
+
 @app.get("/big")
 def big() -> bytes:
     return b"x" * 50_000_000
