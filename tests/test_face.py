@@ -12,7 +12,7 @@ import carboy
 
 NAMES = {
     "Blueprint", "Carboy", "Config", "EventStream", "Extension", "Fitting", "HTTPException", "Handler", "MethodView", "Request", "Response",
-    "SessionInterface", "SetupError", "Template", "View", "abort", "after_this_request", "appcontext_popped",
+    "SessionInterface", "SetupError", "Template", "View", "WebSocket", "WebSocketDisconnect", "abort", "after_this_request", "appcontext_popped",
     "appcontext_pushed", "appcontext_tearing_down", "before_render_template", "copy_current_request_context", "current_app",
     "flash", "g", "get_flashed_messages", "get_template_attribute", "got_request_exception", "has_app_context",
     "has_request_context", "jsonify", "make_response", "message_flashed", "redirect", "render_template",
@@ -24,7 +24,7 @@ NAMES = {
 #: What a page does not need is not loaded with the face.
 ROOMS_LOADED_LATER = ("cli", "server", "testing", "typed", "batteries", "observe", "generate")
 #: What the face shows of the realtime room, and what that stands on; channels, tasks and the rest come when they are used.
-REALTIME_LOADED = {"carboy.realtime", "carboy.realtime.leaving", "carboy.realtime.sse"}
+REALTIME_LOADED = {"carboy.realtime", "carboy.realtime.leaving", "carboy.realtime.sse", "carboy.realtime.websocket"}
 
 
 def test_public_names_are_exactly_these() -> None:

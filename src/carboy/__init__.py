@@ -57,6 +57,8 @@ from .pipeline.signals import request_started as request_started
 from .pipeline.signals import request_tearing_down as request_tearing_down
 from .pipeline.signals import template_rendered as template_rendered
 from .realtime.sse import EventStream as EventStream
+from .realtime.websocket import WebSocket as WebSocket
+from .realtime.websocket import WebSocketDisconnect as WebSocketDisconnect
 from .standard.sessions import SessionInterface as SessionInterface
 from .standard.views import Handler as Handler
 from .standard.views import MethodView as MethodView

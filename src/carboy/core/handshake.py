@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from werkzeug.exceptions import Forbidden, HTTPException
 
-from ..gateways.websocket import INTERNAL, POLICY, InvalidMessage, Socket, SocketPlan, State, Terms, WebSocketDisconnect
+from ..gateways.socket import INTERNAL, POLICY, InvalidMessage, Socket, State, Terms, WebSocketDisconnect
+from ..gateways.websocket import SocketPlan
 from ..pipeline.drive import outward
 from ..pipeline.plan import Plan
 from ..pipeline.step import Segment, Step

@@ -14,8 +14,9 @@ import msgspec
 
 from ..core.ctx import Context
 from ..core.request import Request
-from ..gateways.websocket import NORMAL, WRONG_KIND, InvalidMessage, Socket, State, WebSocketDisconnect
+from ..gateways.socket import NORMAL, WRONG_KIND, InvalidMessage, Socket, State, WebSocketDisconnect
 from ..pipeline.drive import drive
+from .leaving import forget, leaving_of, listen
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -42,6 +43,11 @@ class WebSocket:
     def __init__(self, socket: Socket, ctx: Context) -> None:
         self.socket = socket
         self._ctx = ctx
+        leaving = leaving_of(ctx.app, ctx.request)
+        if leaving is not None:
+            leave = socket.wire.leave
+            listen(leaving, leave)
+            socket.at_end = functools.partial(forget, leaving, leave)
 
     # -- the handshake and the end ------------------------------------------------------------------
 

@@ -1,0 +1,490 @@
+"""One WebSocket, seen from the application: the protocol's state, its messages as bytes and text, its end.
+
+Three objects. `Wire` speaks with the server, on its loop; `CrossedWire` does so for a view in a thread; `Socket` holds
+the state, written once for both colours: it waits for nothing but its wire. What a message means is not known here
+(`realtime/websocket.py`), nor how a handshake finds its view (`websocket.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ..wire.response import HeaderPairs
+from .gone import ClientGone
+from .heads import encoded
+
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+# RFC 6455 §7.4.1, and IANA's registry of close codes for the last one.
+NORMAL = 1000
+WRONG_KIND = 1003
+NO_CODE = 1005
+ABNORMAL = 1006
+INVALID = 1007
+POLICY = 1008
+TOO_LARGE = 1009
+INTERNAL = 1011
+RESTART = 1012
+TIMED_OUT = 3008
+
+#: RFC 6455 §7.4: told to the application, never sent.
+_NEVER_SENT = frozenset({1004, NO_CODE, ABNORMAL, 1015})
+#: RFC 6455 §5.5: a control frame has 125 bytes, two of them the code.
+_LONGEST_REASON = 123
+#: What belongs to the handshake itself, or to a body that it has not.
+_NOT_AT_ACCEPT = frozenset(
+    {
+        "connection", "content-length", "content-type", "sec-websocket-accept", "sec-websocket-extensions",
+        "sec-websocket-protocol", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+
+
+class WebSocketDisconnect(Exception):
+    """The socket is closed: by the peer, by the application, or because the connection broke.
+
+    Attributes:
+        code: 1005 where the peer gave none, 1006 where the connection broke (RFC 6455 §7.4.1).
+        reason: a short text; often empty.
+    """
+
+    def __init__(self, code: int = NORMAL, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the WebSocket is closed: {self.code}{f' {self.reason}' if self.reason else ''}"
+
+
+class InvalidMessage(ValueError):
+    """A message that is not what the view asked for. Where nobody catches it, the socket is closed with its code.
+
+    Attributes:
+        code: 1007, or 1003 where text was asked for and bytes came, or the other way round.
+    """
+
+    def __init__(self, text: str, code: int = INVALID) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class State(Enum):
+    CONNECTING = "connecting"
+    OPEN = "open"
+    REFUSED = "refused"
+    CLOSED = "closed"
+
+
+#: What may happen in a state, and the state after it.
+MOVES: Mapping[State, Mapping[str, State]] = {
+    State.CONNECTING: {"accept": State.OPEN, "close": State.REFUSED, "disconnect": State.CLOSED},
+    State.OPEN: {"receive": State.OPEN, "send": State.OPEN, "close": State.CLOSED, "disconnect": State.CLOSED},
+    State.REFUSED: {"close": State.REFUSED},
+    State.CLOSED: {"close": State.CLOSED, "disconnect": State.CLOSED},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a route asks of its sockets.
+
+    Attributes:
+        subprotocols: in order of preference.
+        max_message: most bytes of a message; None for no limit.
+        receive_timeout: seconds that a receive waits; None for as long as it takes.
+        cancels: the view is cancelled when its peer goes while it waits for something else.
+        holds_thread: the view is a `def`: it keeps a thread for as long as the socket is open.
+        threads: most such views at a time.
+    """
+
+    subprotocols: tuple[str, ...] = ()
+    max_message: int | None = None
+    receive_timeout: float | None = None
+    cancels: bool = True
+    holds_thread: bool = False
+    threads: int = 1
+
+
+
+# -- the wire -------------------------------------------------------------------------------------
+
+
+class Wire:
+    """The server's side of one socket; lives on its loop.
+
+    Nothing is read ahead, save one message: where the view waits for something else, only a look at what comes next
+    tells that the peer has gone.
+    """
+
+    __slots__ = (
+        "ahead", "cancels", "elsewhere", "gone", "goodbye", "has_cancelled", "is_open", "is_told", "loop", "raw_receive",
+        "raw_send", "receiver", "view",
+    )  # fmt: skip
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.raw_receive = receive
+        self.raw_send = send
+        self.loop = asyncio.get_running_loop()
+        #: The message that comes next, asked for.
+        self.ahead: asyncio.Task[Event] | None = None
+        #: Which task waits in `receive`.
+        self.receiver: asyncio.Task[Any] | None = None
+        #: The task of an async view; None for one in a thread.
+        self.view: asyncio.Task[Any] | None = None
+        self.cancels = False
+        self.is_open = False
+        #: The view waits for something that is no message.
+        self.elsewhere = False
+        self.gone: WebSocketDisconnect | None = None
+        #: The view has learned that the peer is gone, and does what is left to do.
+        self.is_told = False
+        self.has_cancelled = False
+        self.goodbye: asyncio.Task[None] | None = None
+
+    async def receive(self, timeout: float | None) -> Event:
+        """Wait for the next message; cancelling the wait loses none.
+
+        Raises:
+            TimeoutError: nothing came.
+            WebSocketDisconnect: nothing will come.
+        """
+        if self.receiver is not None:
+            raise RuntimeError("two tasks receive from one WebSocket at the same time; let one receive and pass on what came")
+        self.receiver = asyncio.current_task()
+        try:
+            if self.gone is not None:
+                raise self.farewell()
+            task = self.ahead or self.look_ahead()
+            if timeout is None:
+                await asyncio.wait((task,))
+            elif not (await asyncio.wait((task,), timeout=timeout))[0]:
+                raise TimeoutError
+            if self.gone is not None:
+                raise self.farewell()
+            self.ahead = None
+            event = task.result()
+        finally:
+            self.receiver = None
+        if self.elsewhere:
+            self.look_ahead()
+        return event
+
+    async def send(self, event: Event) -> None:
+        """Hand an event to the server; waits while the peer is slow to read.
+
+        Raises:
+            WebSocketDisconnect: nobody is there to read it.
+        """
+        if self.gone is not None:
+            raise self.farewell()
+        try:
+            await self.raw_send(event)
+        except OSError as error:
+            # ASGI: what a server raises where the connection is closed.
+            if self.gone is None:
+                self.gone = WebSocketDisconnect(ABNORMAL)
+            raise self.farewell() from error
+        if event["type"] == "websocket.accept":
+            self.is_open = True
+            if self.elsewhere:
+                self.look_ahead()
+        elif event["type"] == "websocket.close":
+            self.is_open = False
+
+    def farewell(self) -> WebSocketDisconnect:
+        """What the view is told, and that it was told. A new one each time: an exception keeps its traceback."""
+        self.is_told = True
+        gone = self.gone
+        return WebSocketDisconnect(gone.code, gone.reason) if gone is not None else WebSocketDisconnect(ABNORMAL)
+
+    def look_ahead(self) -> asyncio.Task[Event]:
+        self.ahead = task = self.loop.create_task(self.next_event())
+        task.add_done_callback(self.has_looked)
+        return task
+
+    async def next_event(self) -> Event:
+        return await self.raw_receive()
+
+    def has_looked(self, task: asyncio.Task[Event]) -> None:
+        """See whether what came is the end; called on the loop, before whoever receives is."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self.end(WebSocketDisconnect(ABNORMAL, str(error)))
+        elif task.result()["type"] == "websocket.disconnect":
+            event = task.result()
+            self.end(WebSocketDisconnect(event.get("code") or NO_CODE, event.get("reason") or ""))
+
+    def end(self, gone: WebSocketDisconnect) -> None:
+        """Note that the socket is over; who receives is told, a view that waits elsewhere is cancelled."""
+        if self.gone is None:
+            self.gone = gone
+        self.is_open = False
+        if self.ahead is not None and not self.ahead.done():
+            self.ahead.cancel()
+        if self.elsewhere:
+            self.cancel_view()
+
+    def leave(self) -> None:
+        """Say goodbye, since the server is about to leave; called on the loop."""
+        if self.is_open and self.goodbye is None:
+            self.goodbye = self.loop.create_task(self.say_goodbye())
+
+    async def say_goodbye(self) -> None:
+        gone = WebSocketDisconnect(RESTART, "the server restarts")
+        try:
+            await self.send({"type": "websocket.close", "code": gone.code, "reason": gone.reason})
+        except WebSocketDisconnect:
+            pass  # the peer was faster
+        self.end(gone)
+
+    def cancel_view(self) -> None:
+        if self.cancels and self.view is not None and not self.is_told:
+            self.is_told = self.has_cancelled = True
+            self.view.cancel()
+
+    def view_waits(self) -> None:
+        """The view's task is about to be suspended."""
+        if self.receiver is self.view:
+            return
+        self.elsewhere = True
+        if self.is_open:
+            if self.ahead is None:
+                self.look_ahead()
+        elif self.gone is not None:
+            self.cancel_view()
+
+    def view_runs(self) -> None:
+        self.elsewhere = False
+
+
+class Watched:
+    """Awaits the journey of an async view and lets its wire know when it is suspended.
+
+    Raises:
+        ClientGone: the peer has gone; the journey was cancelled.
+    """
+
+    __slots__ = ("journey", "wire")
+
+    def __init__(self, journey: Coroutine[Any, Any, Any], wire: Wire) -> None:
+        self.journey = journey
+        self.wire = wire
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        journey, wire = self.journey, self.wire
+        wire.view = task = asyncio.current_task()
+        try:
+            waits_for = journey.send(None)
+            while True:
+                wire.view_waits()
+                try:
+                    sent = yield waits_for
+                except GeneratorExit:
+                    journey.close()
+                    raise
+                except BaseException as error:  # whatever is thrown into the task is the journey's
+                    wire.view_runs()
+                    waits_for = journey.throw(error)
+                else:
+                    wire.view_runs()
+                    waits_for = journey.send(sent)
+        except StopIteration as stop:
+            return stop.value
+        except asyncio.CancelledError:
+            if wire.has_cancelled:
+                raise ClientGone from None
+            raise
+        finally:
+            wire.view = None
+            wire.elsewhere = False
+            if wire.has_cancelled and task is not None:
+                task.uncancel()
+
+
+class CrossedWire:
+    """A wire for a view in a thread: the same two verbs, which block the thread and never suspend."""
+
+    __slots__ = ("wire",)
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        # A thread cannot be interrupted: what it learns of its peer, it learns from the next message it sends.
+        wire.elsewhere = True
+
+    async def receive(self, timeout: float | None) -> Event:
+        event: Event = self.wait(self.wire.receive(timeout))
+        return event
+
+    async def send(self, event: Event) -> None:
+        self.wait(self.wire.send(event))
+
+    def leave(self) -> None:
+        self.wire.leave()
+
+    def wait(self, verb: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            future = asyncio.run_coroutine_threadsafe(verb, self.wire.loop)
+        except RuntimeError:
+            # The server's loop was closed while the view worked.
+            verb.close()
+            raise WebSocketDisconnect(ABNORMAL) from None
+        return future.result()
+
+
+# -- the socket -----------------------------------------------------------------------------------
+
+
+class Socket:
+    """One WebSocket, seen from its view.
+
+    Args:
+        wire: where it is spoken.
+        terms: of its route.
+        offered: the subprotocols that the client offers.
+        greet: runs what stands after the view on a 101 response; gives the headers to send with the accept.
+    """
+
+    def __init__(
+        self, wire: Wire | CrossedWire, terms: Terms, offered: tuple[str, ...], greet: Callable[[], Awaitable[HeaderPairs]]
+    ) -> None:
+        self.wire = wire
+        self.terms = terms
+        self.offered = offered
+        self.greet = greet
+        self.state = State.CONNECTING
+        self.is_greeted = False
+        self.subprotocol: str | None = None
+        self.close_code: int | None = None
+        self.close_reason = ""
+        #: Called when the connection is over.
+        self.at_end: Callable[[], None] | None = None
+        #: With what to close where the view leaves it open.
+        self.ending = (NORMAL, "")
+
+    def move(self, verb: str) -> None:
+        """Take a step of `MOVES`.
+
+        Raises:
+            WebSocketDisconnect: the socket is closed.
+            RuntimeError: the step is not possible here.
+        """
+        after = MOVES[self.state].get(verb)
+        if after is None:
+            if self.state is State.CLOSED:
+                raise WebSocketDisconnect(self.close_code or ABNORMAL, self.close_reason)
+            if self.state is State.REFUSED:
+                raise RuntimeError(f"the WebSocket was closed before it was accepted; it cannot {verb} any more")
+            raise RuntimeError(f"a WebSocket that is {self.state.value} cannot {verb}")
+        self.state = after
+
+    def end(self, gone: WebSocketDisconnect) -> WebSocketDisconnect:
+        if self.close_code is None:
+            self.close_code, self.close_reason = gone.code, gone.reason
+        self.state = State.CLOSED
+        return WebSocketDisconnect(self.close_code, self.close_reason)
+
+    async def accept(self, subprotocol: str | None = None, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
+        """Accept the handshake; the session is saved, and what else stands after the view runs.
+
+        Raises:
+            ValueError: a subprotocol that the client has not offered (RFC 6455 §4.2.2), or a header of the handshake.
+        """
+        if self.state is not State.CONNECTING:
+            self.move("accept")
+        if subprotocol is None:
+            subprotocol = next((one for one in self.terms.subprotocols if one in self.offered), None)
+        elif subprotocol not in self.offered:
+            offered = ", ".join(self.offered) or "none"
+            raise ValueError(f"the client has not offered the subprotocol {subprotocol!r}, so it cannot be chosen; it offers {offered}")
+        told: Any = headers.items() if isinstance(headers, Mapping) else headers or ()
+        own: HeaderPairs = list(told)
+        for name, value in own:
+            if name.lower() in _NOT_AT_ACCEPT:
+                raise ValueError(f"the header {name!r} belongs to the handshake and cannot be set; choose a subprotocol by subprotocol=")
+            if any(mark in name + value for mark in "\r\n\0"):
+                raise ValueError(f"the header {name!r} holds a line break")
+        pairs = [pair for pair in await self.greet() if pair[0].lower() not in _NOT_AT_ACCEPT]
+        self.is_greeted = True
+        self.subprotocol = subprotocol
+        try:
+            await self.wire.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded([*pairs, *own])})
+        except WebSocketDisconnect as gone:
+            raise self.end(gone) from gone.__cause__
+        self.move("accept")
+
+    async def receive(self) -> str | bytes:
+        """Wait for a message. The first one accepts.
+
+        Raises:
+            WebSocketDisconnect: there will be none; or it was too long, or too late.
+        """
+        if self.state is State.CONNECTING:
+            await self.accept()
+        self.move("receive")
+        terms = self.terms
+        try:
+            event = await self.wire.receive(terms.receive_timeout)
+        except TimeoutError:
+            await self.close(TIMED_OUT, f"nothing came for {terms.receive_timeout:g} s")
+            raise WebSocketDisconnect(TIMED_OUT, self.close_reason) from None
+        except WebSocketDisconnect as gone:
+            raise self.end(gone) from None
+        text: str | None = event.get("text")
+        message: str | bytes = event["bytes"] if text is None else text
+        most = terms.max_message
+        if most is not None and len(message) * 4 > most and _size(message) > most:
+            await self.close(TOO_LARGE, f"a message has {_size(message)} bytes, {most} are allowed")
+            raise WebSocketDisconnect(TOO_LARGE, self.close_reason)
+        return message
+
+    async def send(self, message: str | bytes) -> None:
+        """Send text, or bytes; the first one accepts. Returns when the server has taken it.
+
+        Raises:
+            WebSocketDisconnect: the peer is gone.
+        """
+        if self.state is State.CONNECTING:
+            await self.accept()
+        self.move("send")
+        kind = "text" if isinstance(message, str) else "bytes"
+        try:
+            await self.wire.send({"type": "websocket.send", kind: message})
+        except WebSocketDisconnect as gone:
+            raise self.end(gone) from gone.__cause__
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close it; closing again does nothing. Before the accept it is a refusal, sent when the view returns.
+
+        Raises:
+            ValueError: a code that is never sent, or a reason of more than 123 bytes.
+        """
+        if not (1000 <= code <= 4999) or code in _NEVER_SENT:
+            raise ValueError(f"{code} is no code to close a WebSocket with: 1000, 1001 and their like, or 3000 to 4999 for your own (RFC 6455 §7.4)")
+        if len(reason.encode()) > _LONGEST_REASON:
+            raise ValueError(f"the reason of a close has at most {_LONGEST_REASON} bytes, this one {len(reason.encode())}: {reason!r}")
+        was_open = self.state is State.OPEN
+        self.move("close")
+        if not was_open:
+            return
+        self.close_code, self.close_reason = code, reason
+        try:
+            await self.wire.send({"type": "websocket.close", "code": code, "reason": reason})
+        except WebSocketDisconnect as gone:
+            self.close_code, self.close_reason = gone.code, gone.reason
+
+    def leave_with(self, code: int, reason: str) -> None:
+        """Choose how the socket is closed where the view leaves it open; the reason is cut to what may be sent."""
+        self.ending = (code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
+
+
+def _size(message: str | bytes) -> int:
+    return len(message.encode()) if isinstance(message, str) else len(message)
