@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import Rule
 
 from ..wire import json as wire_json
+from ..wire.body import BodyBuffer
 from ..wire.request import Request as WireRequest
 from .ctx import app_var
 from .debughints import explain_missing_file
+from .upload import Chunks, FormParts, limits_of
+
+if TYPE_CHECKING:
+    from ..wire.multipart import FormLimits
 
 
 class AppJSON:
@@ -116,6 +121,68 @@ class Request(WireRequest):
         """That name, and the names of those around it, innermost first."""
         name = self.blueprint
         return [] if name is None else blueprint_names(name)
+
+    def chunks(self) -> Chunks:
+        """The body's pieces as they come, on a route with `stream=True`; on others, of the body that has been read.
+
+        Example:
+            >>> @app.put("/backups/<name>", stream=True, max_body=10**12)
+            ... async def put(request, name):
+            ...     async for chunk in request.chunks():    # `for` in a `def` view
+            ...         await storage.append(name, chunk)
+            ...     return "", 201
+
+        Raises, while iterated:
+            HTTPException: 413 for a body over the limit, 400 for one that is broken or breaks off. Let it through: it is
+                the answer.
+        """
+        return Chunks(self)
+
+    def stream_form(self, limits: FormLimits | None = None) -> FormParts:
+        """The parts of a multipart form as they come, on a route with `stream=True`.
+
+        A part is read, saved or skipped before the next one is asked for; a file never has to fit into memory.
+
+        Args:
+            limits: `max_form_parts` and `max_form_memory_size` unless given.
+
+        Raises:
+            NotMultipart: it is another kind of body (415).
+            MalformedMultipart, FormTooLarge: now or while iterated (400, 413).
+
+        Example:
+            >>> @app.post("/videos", stream=True, max_body=10**10)
+            ... async def post(request):
+            ...     async for part in request.stream_form():    # `for part in`, `part.save(...)` in a `def` view
+            ...         if part.filename:
+            ...             await part.save(folder / secure_filename(part.filename))
+            ...     return "", 201
+        """
+        return FormParts(self, limits if limits is not None else limits_of(self))
+
+    async def load_body(self) -> None:
+        """Read the body of an `async def` view with `stream=True`, so that `get_data`, `form` and the rest have it.
+
+        Raises:
+            HTTPException: 413 or 400, as `chunks`.
+        """
+        incoming = self.incoming
+        if incoming is None:
+            return
+        # The door counts; here it is only kept, in a file where it is long.
+        buffer = BodyBuffer()
+        try:
+            while piece := await incoming.next():
+                buffer.feed(piece)
+        except BaseException:
+            buffer.close()
+            raise
+        self.incoming = None
+        body = self.buffered = buffer.finish()
+        if self._head is not None:
+            head: Any = self._head
+            head.body = body  # closed with the request
+        self.__dict__["stream"] = body
 
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
         """Answer 400, or 415 for a request that does not say it is JSON; in debug mode the text says more."""

@@ -17,10 +17,11 @@ from werkzeug.exceptions import HTTPException
 from ..pipeline.drive import drive, run
 from ..pipeline.offload import offload
 from ..pipeline.plan import Plan
-from ..wire.body import MEMORY_THRESHOLD, BodyBuffer, declared_length
+from ..wire.body import MEMORY_THRESHOLD, BodyBuffer, BodyMeter, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
 from ..wire.response import Answer, HeaderPairs, is_bodiless
+from .arriving import Incoming, Unread
 from .bridge import detour_rsgi, whole_wsgi_response
 from .emit import close, headers_of, is_empty, joined, makes_own_output
 from .flow import Flow, as_bytes, flow_of
@@ -53,11 +54,19 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
     request = app.request_class.from_head(head, method, path)
     ctx: Visit = app.find(request, True)
     plan = ctx.plan
-    # Also for a view that would read it piece by piece: this protocol hides that a body breaks off.
+    incoming: Incoming | None = None
     if has_body(scope):
-        plan = ctx.plan = await read_body(app, plan, head, protocol)
-        if head.body is not None:
-            request.__dict__["stream"] = head.body
+        if plan.is_async and plan.view_awaits and not plan.reads_body:
+            plan = ctx.plan = let_arrive(app, plan, head, protocol)
+        else:
+            # Also for a `def` view that would read it as it comes.
+            plan = ctx.plan = await read_body(app, plan, head, protocol)
+        body = head.body
+        if body is not None:
+            if type(body) is Incoming:
+                request.incoming = incoming = body
+                body = head.body = Unread()
+            request.__dict__["stream"] = body
     try:
         if not plan.is_async:
             response = await offload(drive, run(plan, ctx))
@@ -72,6 +81,9 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
                 response = await UntilGone(journey, waits_for, disconnected, protocol)
     except ClientGone:
         return
+    finally:
+        if incoming is not None:
+            incoming.close()
     if type(response) is Answer:
         status, headers, body = response
         if method == "HEAD" or is_bodiless(status):
@@ -117,6 +129,28 @@ async def read_body(app: Served, plan: Plan, head: RsgiHead, protocol: Any) -> P
         head.body = buffer.finish()
     except HTTPException as error:
         return plan.failing(error)
+    return plan
+
+
+def let_arrive(app: Served, plan: Plan, head: RsgiHead, protocol: Any) -> Plan:
+    """Make `head.body` of what will come; a plan that raises is returned where the length told is too much or broken.
+
+    This protocol hides that a body in chunks breaks off: it ends as if it were whole, here as where it is read at once.
+    """
+    try:
+        length = declared_length(head.scope.headers.get_all("content-length"))
+        meter = BodyMeter(app.body_limit(plan), length)
+    except HTTPException as error:
+        return plan.failing(error)
+    pieces = aiter(protocol)
+
+    async def next_piece() -> tuple[bytes, bool]:
+        try:
+            return await anext(pieces), True
+        except StopAsyncIteration:
+            return b"", False
+
+    head.body = Incoming(next_piece, meter)
     return plan
 
 

@@ -18,8 +18,10 @@ from ..pipeline.drive import drive, run
 from ..pipeline.plan import Plan
 from ..wire.body import BodyBuffer, BodyMeter, BodyTooLarge, declared_length
 from ..wire.response import STATUS_LINES, Answer, final_headers, is_bodiless
+from .arriving import Incoming, Unread
 from .bridge import detour_wsgi
 from .emit import is_empty, is_whole, joined, makes_own_output
+from .flow import pull
 from .served import Served, Visit
 
 Environ = dict[str, Any]
@@ -125,7 +127,10 @@ def _with_body(app: Served, plan: Plan, request: Any) -> Plan:
         length = declared_length([environ["CONTENT_LENGTH"]]) if environ.get("CONTENT_LENGTH") else None
         if limit is not None and length is not None and length > limit:
             raise BodyTooLarge
-        if plan.is_async:
+        if plan.is_async and plan.view_awaits and not plan.reads_body:
+            request.incoming = Incoming(_Pieces(environ, length).next, BodyMeter(limit, length))
+            request.stream = Unread()
+        elif plan.is_async:
             # The request closes it: it may be a file.
             request.stream = request.buffered = _read(environ, limit, length)
         elif length is None and limit is not None and environ.get("wsgi.input_terminated"):
@@ -151,6 +156,24 @@ class _Metered(io.RawIOBase):
         self.meter.count(len(chunk))
         buffer[: len(chunk)] = chunk
         return len(chunk)
+
+
+class _Pieces:
+    """A body that an `async def` view awaits: read from the server's stream, in a thread."""
+
+    def __init__(self, environ: Environ, length: int | None) -> None:
+        self.source = environ["wsgi.input"]
+        self.left = length
+        #: Without a length or the server's word that the stream ends, nothing may be read (PEP 3333).
+        self.is_over = length is None and not environ.get("wsgi.input_terminated")
+
+    async def next(self) -> tuple[bytes, bool]:
+        if self.is_over or self.left == 0:
+            return b"", False
+        piece: bytes = await pull(self.source.read, _CHUNK if self.left is None else min(_CHUNK, self.left))
+        if self.left is not None:
+            self.left -= len(piece)
+        return piece, bool(piece) and self.left != 0
 
 
 def _read(environ: Environ, limit: int | None, length: int | None) -> BinaryIO:

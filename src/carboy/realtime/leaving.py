@@ -1,6 +1,7 @@
 """When the server wants to leave: what would go on for ever ends politely, so that its client comes to another worker.
 
-`carboy run` puts an `asyncio.Event` into the state of each ASGI scope, under the key `carboy.leaving`.
+`carboy run` puts an `asyncio.Event` into the state of each ASGI scope; elsewhere there is the lifespan's own, which is
+set when the app is told to stop.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-KEY = "carboy.leaving"
+from ..core.lifespan import LEAVING
 
 
-def leaving_of(request: Any) -> asyncio.Event | None:
-    """The event that is set when the worker of a request begins to leave; None where the server has none."""
+def leaving_of(app: Any, request: Any) -> asyncio.Event | None:
+    """The event that is set when the process of a request begins to leave; None where nobody would set one.
+
+    Asked on the loop that will wait for it.
+    """
     scope = getattr(getattr(request, "_head", None), "scope", None)
     state = scope.get("state") if isinstance(scope, dict) else None
-    event = state.get(KEY) if state else None
-    return event if isinstance(event, asyncio.Event) else None
+    event = state.get(LEAVING) if state else None
+    if isinstance(event, asyncio.Event):
+        return event
+    lifespan = app.lifespan_state
+    return lifespan.leaving if lifespan.is_started and lifespan.loop is asyncio.get_running_loop() else None
 
 
 class _Farewell:

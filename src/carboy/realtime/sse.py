@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import math
 import re
@@ -146,16 +147,16 @@ class EventStream(Response):
             raise ValueError(f"EventStream(heartbeat=...) takes seconds above 0, or None for no heartbeat; not {heartbeat!r}")
         ctx = request_var.get(None)
         dumps: Callable[[Any], str] = wire_json.dumps
-        leaving = None
+        find_leaving: Callable[[], asyncio.Event | None] | None = None
         kept: Any = source  # kept with its context
         if ctx is not None:
             app: Any = ctx.app
             dumps = app.json.dumps
-            leaving = leaving_of(ctx.request)
+            find_leaving = functools.partial(leaving_of, app, ctx.request)
             kept = stream_with_context(source if hasattr(source, "__aiter__") else iter(source))
         # At once: servers keep the headers back until there is something of the body.
         first = _COMMENT if retry is None else Event(None, retry=retry).encode()
-        body: Any = _Frames(kept, dumps, heartbeat, first, leaving)  # Werkzeug's types know plain iterables only
+        body: Any = _Frames(kept, dumps, heartbeat, first, find_leaving)  # Werkzeug's types know plain iterables only
         super().__init__(body, status, headers)
         self.mimetype = "text/event-stream"
         self.compress = False
@@ -184,7 +185,12 @@ class _Frames:
     """
 
     def __init__(
-        self, source: Any, dumps: Callable[[Any], str], heartbeat: float | None, first: bytes, leaving: asyncio.Event | None
+        self,
+        source: Any,
+        dumps: Callable[[Any], str],
+        heartbeat: float | None,
+        first: bytes,
+        find_leaving: Callable[[], asyncio.Event | None] | None,
     ) -> None:
         self.flow = flow_of(source)
         #: The source sees the context variables as the view left them.
@@ -192,7 +198,8 @@ class _Frames:
         self.dumps = dumps
         self.heartbeat = heartbeat
         self.first: bytes | None = first
-        self.leaving = leaving
+        self.find_leaving = find_leaving
+        self.leaving: asyncio.Event | None = None
         self.pump: asyncio.Task[None] | None = None
         #: The event that waits to be sent.
         self.frame: bytes | None = None
@@ -211,6 +218,8 @@ class _Frames:
             return first
         loop = asyncio.get_running_loop()
         if self.pump is None:
+            if self.find_leaving is not None:
+                self.leaving = self.find_leaving()
             if self.is_ending or (self.leaving is not None and self.leaving.is_set()):
                 raise StopAsyncIteration
             if self.leaving is not None:

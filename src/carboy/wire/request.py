@@ -43,6 +43,14 @@ class Head(Protocol):
         ...
 
 
+class Incoming(Protocol):
+    """A body that has not been read."""
+
+    async def next(self) -> bytes:
+        """The next piece; b"" at the end."""
+        ...
+
+
 class Request(werkzeug.wrappers.Request):
     """An HTTP request."""
 
@@ -50,6 +58,8 @@ class Request(werkzeug.wrappers.Request):
     _head: Head | None = None
     #: The whole body, where a WSGI door has read it before the view; closed with the request.
     buffered: BinaryIO | None = None
+    #: The body's pieces, where an `async def` view reads them as they come.
+    incoming: Incoming | None = None
 
     def __init__(self, environ: dict[str, Any], populate_request: bool = True, shallow: bool = False) -> None:
         # Not Werkzeug's own: it reads and decodes everything at once (3 µs), and most requests need two parts.
