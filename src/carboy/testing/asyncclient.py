@@ -6,7 +6,7 @@ caller's own loop, so that tests and app share connections, locks and tasks. The
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,6 +20,7 @@ from werkzeug.wsgi import get_current_url
 from .asgi import ASGIExchange, Lifespan
 from .client import Client
 from .subject import Subject
+from .websocket import AsyncSocketSession
 
 REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 
@@ -54,6 +55,11 @@ class _Desk(Client):
     def request_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         """Build the request that these arguments of `open` mean."""
         return self._request_from(args, kwargs)
+
+    def socket_for(self, args: tuple[Any, ...], kwargs: dict[str, Any], state: dict[str, Any] | None) -> AsyncSocketSession:
+        """Make the session that these arguments of `websocket` mean."""
+        subprotocols = kwargs.pop("subprotocols", ())
+        return self._socket(self._request_from(args, kwargs), subprotocols, state)
 
     def redirected(self, response: TestResponse) -> Request:
         """Build the request that a redirect leads to."""
@@ -152,6 +158,26 @@ class AsyncClient:
                 yield StreamedResponse(status, headers, chunks)
         finally:
             await exchange.leave()
+
+    def websocket(self, *args: Any, subprotocols: Sequence[str] = (), **kwargs: Any) -> AsyncSocketSession:
+        """Open a WebSocket in an `async with` block.
+
+        Args:
+            *args: a path and more, as `open`.
+            subprotocols: to offer, in order of preference.
+            **kwargs: as `open`: `headers`, `query_string`, `base_url` …
+
+        Raises:
+            WebSocketRefused: the application does not want it; at the start of the block.
+
+        Example::
+
+            async with client.websocket("/chat/7") as ws:
+                await ws.send("hello")
+                assert await ws.receive() == "7: hello"
+        """
+        state = self._lifespan.state if self._lifespan is not None else None
+        return self._desk.socket_for(args, {**kwargs, "subprotocols": subprotocols}, state)
 
     @asynccontextmanager
     async def session_transaction(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:

@@ -7,7 +7,7 @@ what is remembered between two of them (`Client`), and nothing of how a door wor
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any, Self, TypeAlias, cast
@@ -21,6 +21,7 @@ from werkzeug.wsgi import get_current_url
 
 from .doors import Environ, WSGICallable, door_named, keeping
 from .subject import Subject
+from .websocket import AsyncSocketSession, SocketSession
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -136,6 +137,40 @@ class Client(werkzeug_test.Client):
             self._context_stack.enter_context(context)
         self._new_contexts.clear()
         return response
+
+    def websocket(self, *args: Any, subprotocols: Sequence[str] = (), **kwargs: Any) -> SocketSession:
+        """Open a WebSocket in a `with` block; through the ASGI door, whichever the client's own is.
+
+        Args:
+            *args: a path and more, as `open`.
+            subprotocols: to offer, in order of preference.
+            **kwargs: as `open`: `headers`, `query_string`, `base_url` …
+
+        Raises:
+            WebSocketRefused: the application does not want it; at the start of the block.
+
+        Example::
+
+            with client.websocket("/chat/7", headers={"Origin": "http://localhost"}) as ws:
+                ws.send("hello")
+                assert ws.receive() == "7: hello"
+        """
+        request = self._request_from(args, kwargs)
+        return SocketSession(lambda: self._socket(request, subprotocols, None))
+
+    def _socket(self, request: Request, subprotocols: Sequence[str], state: dict[str, Any] | None) -> AsyncSocketSession:
+        self._add_cookies_to_wsgi(request.environ)
+        url = urlsplit(get_current_url(request.environ))
+
+        def keep(headers: Headers) -> None:
+            self._update_cookies_from_response(url.hostname or "localhost", url.path, headers.getlist("Set-Cookie"))
+
+        def answer(body: list[bytes], status: str, headers: Headers) -> TestResponse:
+            response: TestResponse = self.response_wrapper(body, status, headers, request=request)
+            response.json_module = self.application.json
+            return response
+
+        return AsyncSocketSession(self.application, request.environ, subprotocols, keep, answer, state)
 
     def run_wsgi_app(self, environ: Environ, buffered: bool = False) -> tuple[Iterable[bytes], str, Headers]:
         """Send *environ* through the client's door; cookies are added before and kept after."""
