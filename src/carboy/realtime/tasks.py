@@ -175,8 +175,15 @@ class Tasks:
 
         def begin() -> None:
             task._running = loop.create_task(self._follow(task, work, function, args), name=f"carboy: {task.name}", context=context)
+            task._running.add_done_callback(over)
             if task._is_cancelled:
                 task._running.cancel()
+
+        def over(_: asyncio.Task[None]) -> None:
+            self.running.discard(task)
+            # Cancelled before its first step: nothing of it has run that could have told the handle.
+            if not task._future.done():
+                task._future.cancel()
 
         if _running_loop() is loop:
             begin()
@@ -221,8 +228,6 @@ class Tasks:
             future.set_exception(error)
         else:
             future.set_result(result)
-        finally:
-            self.running.discard(task)
 
     async def do(self, work: Work, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Call a function of either colour in the context of its work, the teardown included."""
