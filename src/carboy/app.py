@@ -17,13 +17,14 @@ from .standard.sessions import SecureCookieSessionInterface, SessionInterface, S
 from .standard.views import Views
 
 if TYPE_CHECKING:
-    from .batteries.client import HTTPClient
     import asyncio
     import os
 
-
+    from .batteries.client import HTTPClient
+    from .realtime.channels import Channels
     from .realtime.listeners import TLS, Listener, Listeners
     from .realtime.tasks import AtShutdown, Task, TaskGroup, Tasks
+
 T = TypeVar("T")
 
 
@@ -52,6 +53,8 @@ class Carboy(App):
         #: The JSON provider: `app.json.dumps`, `loads`, `response`.
         self.json: JSONProvider = self.json_provider_class(self)
         self.static_files = static.StaticFiles()
+        # Entered first, left last: what else stops may still publish.
+        self.lifespan_functions.append(_channels_life)
 
     # -- doors --------------------------------------------------------------------------------------
 
@@ -127,7 +130,16 @@ class Carboy(App):
         """The view of the app's static files where nobody has replaced `send_static_file`: a 304 stays light."""
         return static.answer_static(request_var.get(), self, filename, self.static_files)
 
-    # -- testing and development --------------------------------------------------------------------
+    @property
+    def channels(self) -> Channels:
+        """Publish/subscribe with history and presence: `await app.channels.publish("room:7", {"text": "hi"})`.
+
+        Raises:
+            SetupError: the `CHANNELS_*` configuration is not valid, or the broker's library is not installed.
+        """
+        from .realtime.channels import channels_of
+
+        return channels_of(self)
 
     # -- work beside requests -----------------------------------------------------------------------
 
@@ -251,6 +263,8 @@ class Carboy(App):
             "unix", path, handler, tls=tls, name=name, mode=mode, max_connections=max_connections, idle_timeout=idle_timeout, backlog=backlog
         )  # fmt: skip
 
+    # -- testing and development --------------------------------------------------------------------
+
     def test_client(self, use_cookies: bool = True, *, door: str = "wsgi", **kwargs: Any) -> Any:
         """A client that calls the app in this process.
 
@@ -304,6 +318,12 @@ class Carboy(App):
         from .cli.development import run_development_server
 
         run_development_server(self, host, port, debug, load_dotenv, options)
+
+
+def _channels_life(app: Carboy) -> Any:
+    from .realtime.channels import life_of
+
+    return life_of(app)
 
 
 def _asgi2(app: Carboy, scope: dict[str, Any]) -> Callable[[Any, Any], Awaitable[None]]:

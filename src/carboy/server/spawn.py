@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import selectors
 import socket
 import subprocess
@@ -66,6 +67,8 @@ class Spawner:
         #: Descriptors that every worker gets beside the listening socket, by name.
         self.shared: Mapping[str, int] = {}
         self.where = Whereabouts()
+        #: What the workers of this server have in common, and nobody else: where their channels meet is named by it.
+        self.instance = f"{os.getpid()}-{secrets.token_hex(8)}"
 
     def spawn(self) -> Link:
         """Start a process that loads the application.
@@ -81,7 +84,7 @@ class Spawner:
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     cwd=self.where.directory,
-                    env={**os.environ, "PYTHONPATH": self.where.python_path},
+                    env={**os.environ, "PYTHONPATH": self.where.python_path, "CARBOY_INSTANCE": self.instance},
                     # Not in our process group: the terminal's Ctrl-C is for the main process alone.
                     process_group=0,
                 )
