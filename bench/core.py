@@ -84,7 +84,7 @@ def measure(rounds: int, only: str | None, with_flask: bool) -> dict[str, dict[s
     subjects = {"carboy": Subject(sys.executable, "carboy")}
     if with_flask:
         try:
-            subjects["flask"] = Subject(peers.python_of("flask", ("flask",)), "flask")
+            subjects["flask"] = Subject(peers.python_of("flask"), "flask")
         except peers.NotInstallable as error:
             print(f"without Flask: {error}", file=sys.stderr)
     wanted = re.compile(only or "")
@@ -131,7 +131,7 @@ def start_up(with_flask: bool) -> dict[str, Any]:
     ways = {"carboy": (sys.executable, "carboy", "Carboy")}
     if with_flask:
         try:
-            ways["flask"] = (peers.python_of("flask", ("flask",)), "flask", "Flask")
+            ways["flask"] = (peers.python_of("flask"), "flask", "Flask")
         except peers.NotInstallable:
             pass
     for label, (python, module, name) in ways.items():

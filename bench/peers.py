@@ -1,6 +1,6 @@
-"""The peers' environments: a cached venv for each, made when first needed.
+"""The environments of the contestants: a cached venv for each, made when first needed; what is in them says `environments.toml`.
 
-`import flask` is Carboy's alias in our own environment, so that even Flask needs one of its own.
+`import flask` is Carboy's alias where Carboy is installed, so that even Flask needs one of its own.
 """
 
 from __future__ import annotations
@@ -8,17 +8,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("CARBOY_BENCH_CACHE") or Path.home() / ".cache" / "carboy-bench")
+
+
+def pins() -> dict[str, list[str]]:
+    """Everything that is in an environment, by its name."""
+    read = tomllib.loads((HERE / "environments.toml").read_text())
+    return {**{name: [*read["granian"], *more] for name, more in read["on_granian"].items()}, **read["own_server"]}
 
 
 class NotInstallable(Exception):
     """A peer cannot be had here; the text says why."""
 
 
-def python_of(name: str, requirements: tuple[str, ...]) -> str:
-    """The interpreter of a peer's environment, made at the first call.
+def python_of(name: str) -> str:
+    """The interpreter of an environment, which is made at the first call.
 
     Raises:
         NotInstallable: pip could not install it.
@@ -26,20 +34,25 @@ def python_of(name: str, requirements: tuple[str, ...]) -> str:
     home = CACHE / name
     python = home / "bin" / "python"
     done = home / "requirements"
-    wanted = "\n".join(requirements)
+    requirements = [pin if pin != "." else f"--editable={HERE.parent}" for pin in pins()[name]]
+    wanted = "\n".join([sys.version, *requirements])
     if done.exists() and done.read_text() == wanted:
         return str(python)
     print(f"making the environment of {name} in {home} ...", file=sys.stderr)
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    installed = subprocess.run([str(python), "-m", "pip", "install", "-q", *requirements], capture_output=True, text=True, check=False)
-    if installed.returncode:
-        raise NotInstallable(f"{name}: {(installed.stderr.strip() or installed.stdout.strip()).splitlines()[-1]}")
+    for command in ([sys.executable, "-m", "venv", "--clear", str(home)], [str(python), "-m", "pip", "install", "-q", *requirements]):
+        try:
+            ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        except subprocess.TimeoutExpired:
+            raise NotInstallable(f"{name}: {' '.join(command[:4])} took more than five minutes") from None
+        if ran.returncode:
+            said = [line for line in (ran.stderr + ran.stdout).splitlines() if line.strip()]
+            raise NotInstallable(f"{name}: {said[-1] if said else f'exit status {ran.returncode}'}")
     done.write_text(wanted)
     return str(python)
 
 
-def version_of(python: str, package: str) -> str:
-    """The installed version of a package."""
-    code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+def versions_of(python: str, packages: tuple[str, ...]) -> dict[str, str]:
+    """The installed versions of some packages."""
+    code = f"import importlib.metadata as m; print(*(m.version(name) for name in {packages!r}))"
+    ran = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return dict(zip(packages, ran.stdout.split(), strict=True))

@@ -1,9 +1,15 @@
 """Measure Carboy and its peers behind real servers, and write the tables and the chart of docs/performance.md.
 
-Run it as `make bench` or `python bench/run.py`. Each contestant's server is pinned to one core, `wrk` with 64
-connections to another. What counts is requests per CPU-second of the server, which is what one undisturbed core gives
-even where others use the machine, and the ratio to the bare callable at the same door in the same round. Each answer
-is checked before it is timed.
+Run it as `make bench` or `python bench/run.py`. Each contestant's server is pinned to one core, the load (`wrk` with 64
+connections, a client of our own for WebSockets) to another. What counts is requests per CPU-second of the server, which is
+what one undisturbed core gives even where others use the machine, and the ratio to the bare callable at the same door in
+the same round. Each answer is checked before it is timed. What fails is named with its reason; the rest goes on.
+
+Figures are kept in docs/performance/figures.json after every round, so that a run that is cut off has not been for nothing,
+and `--merge` measures a part of them again:
+
+    python bench/run.py --only '^(sanic|robyn)' --merge
+    python bench/run.py --workloads websocket,database --merge
 """
 
 from __future__ import annotations
@@ -16,242 +22,25 @@ import os
 import platform
 import re
 import shutil
-import signal
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import peers
+import report
+import rows
 from contestants import ALL, APPS, Contestant
+from figures import Cell, Figures
+from servers import NotStarted, Server, free_port, memory_mib
+from workloads import WORKLOADS, Workload, Wrong
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "performance.md"
-CHART = ROOT / "docs" / "performance"
-TICKS = os.sysconf("SC_CLK_TCK")
+HERE = Path(__file__).parent
 CONNECTIONS = 64
-ORDER = {
-    "order": 17,
-    "customer": "Ada Lovelace",
-    "lines": [{"item": f"part-{number}", "count": number, "price": 9.95} for number in range(1, 9)],
-}
-BODY = json.dumps(ORDER)
-TOTAL = sum(number * 9.95 for number in range(1, 9))
-
-
-class Wrong(Exception):
-    """A contestant did not answer as it must."""
-
-
-@dataclass
-class Reply:
-    status: int
-    headers: Any
-    body: bytes
-
-    def data(self) -> Any:
-        return json.loads(self.body)
-
-
-def ask(port: int, path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str | None = None) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request(method, path, body, headers or {})
-        found = connection.getresponse()
-        return Reply(found.status, found.headers, found.read())
-    finally:
-        connection.close()
-
-
-def must(condition: object, reply: Reply, what: str) -> None:
-    if not condition:
-        raise Wrong(f"{what}: {reply.status} {reply.body[:200]!r}")
-
-
-# -- the workloads: each checks, and returns the headers with which it is then timed -----------------
-
-
-def plaintext(port: int) -> dict[str, str]:
-    reply = ask(port, "/plaintext")
-    must(reply.status == 200 and reply.body == b"Hello, World!", reply, "the text")
-    must(reply.headers["content-type"].startswith("text/plain"), reply, "text/plain")
-    return {}
-
-
-def message(port: int, path: str = "/json") -> dict[str, str]:
-    reply = ask(port, path)
-    must(reply.status == 200 and reply.data() == {"message": "Hello, World!"}, reply, "the message")
-    must(reply.headers["content-type"].startswith("application/json"), reply, "application/json")
-    return {}
-
-
-def sync_view(port: int) -> dict[str, str]:
-    return message(port, "/sync")
-
-
-def params(port: int) -> dict[str, str]:
-    reply = ask(port, "/users/42?q=x&page=2")
-    must(reply.status == 200 and reply.data() == {"user": 42, "q": "x", "page": 2}, reply, "the parameters")
-    reply = ask(port, "/users/none?q=x&page=2")
-    must(400 <= reply.status < 500, reply, "an int is wanted")
-    return {}
-
-
-def body(port: int) -> dict[str, str]:
-    kind = {"Content-Type": "application/json"}
-    reply = ask(port, "/orders", "POST", kind, BODY)
-    must(reply.status == 201, reply, "201")
-    must(reply.data()["order"] == ORDER and abs(reply.data()["sum"] - TOTAL) < 0.01, reply, "the order")
-    for wrong in ('{"order": 1}', "{", json.dumps({**ORDER, "lines": [{"item": 3}]})):
-        reply = ask(port, "/orders", "POST", kind, wrong)
-        must(reply.status in (400, 422), reply, "an invalid order is refused")
-    return kind
-
-
-def template(port: int) -> dict[str, str]:
-    reply = ask(port, "/page")
-    must(reply.status == 200 and reply.body.count(b"<tr>") == 12 and b"&lt;row 3&gt;" in reply.body, reply, "twelve escaped rows")
-    must(reply.headers["content-type"].startswith("text/html"), reply, "text/html")
-    return {}
-
-
-def full(port: int) -> dict[str, str]:
-    reply = ask(port, "/full")
-    must(reply.status == 200 and reply.data() == {"visits": 1} and reply.headers["x-before"] == "1", reply, "a first visit")
-    cookie = reply.headers["set-cookie"].partition(";")[0]
-    second = ask(port, "/full", headers={"Cookie": cookie})
-    must(second.data() == {"visits": 2}, second, "a second visit")
-    name, _, value = cookie.partition("=")
-    middle = len(value) // 2
-    tampered = f"{name}={value[:middle]}{'A' if value[middle] != 'A' else 'B'}{value[middle + 1 :]}"
-    third = ask(port, "/full", headers={"Cookie": tampered})
-    must(third.status == 200 and third.data() == {"visits": 1}, third, "a cookie tampered with is refused")
-    return {"Cookie": cookie}
-
-
-def static(port: int) -> dict[str, str]:
-    reply = ask(port, "/static/big.txt")
-    must(reply.status == 200 and len(reply.body) == 100_000, reply, "the file")
-    return {}
-
-
-def not_modified(port: int) -> dict[str, str]:
-    tag = ask(port, "/static/big.txt").headers["etag"]
-    given = {"If-None-Match": tag} if tag else {"If-Modified-Since": ask(port, "/static/big.txt").headers["last-modified"]}
-    reply = ask(port, "/static/big.txt", headers=given)
-    must(reply.status == 304 and not reply.body, reply, "304")
-    return given
-
-
-@dataclass(frozen=True)
-class Workload:
-    name: str
-    path: str
-    check: Callable[[int], dict[str, str]]
-    method: str = "GET"
-    payload: str = ""
-    is_full: bool = False
-
-
-WORKLOADS = (
-    Workload("plaintext", "/plaintext", plaintext),
-    Workload("json", "/json", message),
-    Workload("params", "/users/42?q=x&page=2", params),
-    Workload("body", "/orders", body, "POST", BODY),
-    Workload("template", "/page", template),
-    Workload("full", "/full", full, is_full=True),
-    Workload("sync view", "/sync", sync_view),
-    Workload("static", "/static/big.txt", static),
-    Workload("304", "/static/big.txt", not_modified),
-)
-
-
-# -- servers -----------------------------------------------------------------------------------------
-
-
-def processes_of(pid: int) -> list[int]:
-    """A process and all below it."""
-    parents: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                parent = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
-                parents.setdefault(parent, []).append(int(entry))
-    found, waiting = [], [pid]
-    while waiting:
-        one = waiting.pop()
-        found.append(one)
-        waiting += parents.get(one, [])
-    return found
-
-
-def processor_seconds(pids: list[int]) -> float:
-    """Processor time that processes have used so far, all their threads together."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
-def memory_mib(pids: list[int]) -> float:
-    """Resident memory of the largest process: the worker."""
-    sizes = [re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()) for pid in pids]
-    return max(int(size[1]) for size in sizes if size) / 1024
-
-
-class Server:
-    """One contestant's server, pinned to a core; started when first needed."""
-
-    def __init__(self, contestant: Contestant, target: str, core: int, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.log = open(folder / f"{self.port}.log", "w+")  # noqa: SIM115  # closed by stop
-        paths = {"PYTHONPATH": str(APPS), "BENCH_STATIC": str(folder)}
-        self.process = subprocess.Popen(
-            contestant.command(target, self.port),
-            cwd=APPS,
-            env={**os.environ, **paths, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdout=self.log,
-            stderr=self.log,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                break
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise Wrong(f"{contestant.name} did not start: {Path(self.log.name).read_text()[-1500:]}")
-            time.sleep(0.05)
-        # The master of granian listens before its worker can answer.
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                ask(self.port, "/json")
-                break
-            time.sleep(0.1)
-        if self.process.poll() is not None:
-            self.stop()
-            raise Wrong(f"{contestant.name} has ended: {Path(self.log.name).read_text()[-1500:]}")
-        self.pids = processes_of(self.process.pid)
-
-    def stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGTERM)
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self.log.close()
+SERVER_CORE, LOAD_CORE = 0, 1
 
 
 @dataclass
@@ -260,7 +49,7 @@ class Point:
 
     rate: float  # requests per CPU-second of the server
     wall: float  # requests per second
-    p99: float  # ms
+    p99: float | None  # ms
 
 
 SCRIPT = """
@@ -270,244 +59,319 @@ wrk.body = {payload}
 """
 
 
-def load(server: Server, work: Workload, headers: dict[str, str], seconds: int, core: int, folder: Path) -> Point:
-    """Drive a server with wrk for a short time.
+def load(server: Server, work: Workload, headers: dict[str, str], seconds: int, folder: Path) -> Point:
+    """Drive a server for a short time.
 
     Raises:
         Wrong: an error, or an answer that is none of 2xx and 3xx.
     """
+    before = server.processor_seconds()
+    try:
+        count, wall, p99 = (echoes if work.sockets else requests)(server, work, headers, seconds, folder)
+    except subprocess.TimeoutExpired:
+        raise Wrong("the load did not come to an end") from None
+    used = server.processor_seconds() - before
+    if not count or not used:
+        raise Wrong(f"{count} answers in {used} s of processor time")
+    return Point(count / used, count / wall, p99)
+
+
+def requests(server: Server, work: Workload, headers: dict[str, str], seconds: int, folder: Path) -> tuple[int, float, float]:
     script = folder / "load.lua"
     # Lua's long brackets: no character needs an escape.
     lines = "\n".join(f"wrk.headers[ [==[{name}]==] ] = [==[{value}]==]" for name, value in headers.items())
     payload = f"[==[{work.payload}]==]" if work.payload else "nil"
     script.write_text(SCRIPT.format(method=f'"{work.method}"', payload=payload, headers=lines))
-    before = processor_seconds(server.pids)
-    ran = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), f"http://127.0.0.1:{server.port}{work.path}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-    )
-    used = processor_seconds(server.pids) - before
+    url = f"http://127.0.0.1:{server.port}{work.path}"
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "5s", "-s", str(script), url]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 20)
     out = ran.stdout
-    if "Non-2xx" in out or re.search(r"Socket errors: .*(?:connect|read|write) [1-9]", out):
-        raise Wrong(out)
+    if ran.returncode or "Non-2xx" in out or re.search(r"Socket errors: .*(?:connect|read|write) [1-9]", out):
+        bad = re.search(r"(Non-2xx.*|Socket errors.*)", out)
+        raise Wrong(bad[1] if bad else (ran.stderr or out).strip())
     count = re.search(r"(\d+) requests in ([\d.]+)(m?s)", out)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", out)
     assert count is not None and p99 is not None, out
     wall = float(count[2]) / (1000 if count[3] == "ms" else 1)
-    scale = {"us": 0.001, "ms": 1, "s": 1000}[p99[2]]
-    return Point(int(count[1]) / used, int(count[1]) / wall, float(p99[1]) * scale)
+    return int(count[1]), wall, float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000}[p99[2]]
 
 
-# -- rounds ------------------------------------------------------------------------------------------
+def echoes(server: Server, work: Workload, headers: dict[str, str], seconds: int, folder: Path) -> tuple[int, float, None]:
+    command = [sys.executable, str(HERE / "sockets.py"), str(server.port), work.path, str(work.sockets), str(seconds)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 20)
+    if ran.returncode:
+        raise Wrong(ran.stderr.strip().splitlines()[-1])
+    count, wall = json.loads(ran.stdout)
+    return count, wall, None
 
 
-@dataclass
-class Results:
-    """Everything that was measured."""
-
-    points: dict[tuple[str, str], list[Point | None]] = field(default_factory=dict)
-    memory: dict[str, float] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
-
-    def rates(self, name: str, work: str) -> list[float]:
-        return [point.rate for point in self.points.get((name, work), ()) if point is not None]
-
-    def ratio(self, contestant: Contestant, work: str) -> tuple[float, float] | None:
-        """Median and half width of the rounds' own ratios to the bare callable of the same door."""
-        ours = self.points.get((contestant.name, work), ())
-        bare = self.points.get((f"bare {contestant.door.upper()}", work), ())
-        ratios = [one.rate / other.rate for one, other in zip(ours, bare, strict=False) if one is not None and other is not None]
-        if not ratios:
-            return None
-        return statistics.median(ratios), (max(ratios) - min(ratios)) / 2
+def warm(server: Server, work: Workload, headers: dict[str, str], folder: Path) -> None:
+    """A third of a second on four connections: what is made at the first requests is made."""
+    if work.sockets:
+        return
+    connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=5) for _ in range(4)]
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        for connection in connections:
+            connection.request(work.method, work.path, work.payload or None, headers)
+            connection.getresponse().read()
+    for connection in connections:
+        connection.close()
 
 
-def contestants(only: str | None) -> Iterator[Contestant]:
-    wanted = re.compile(only or "", re.IGNORECASE)
-    for contestant in ALL:
-        if contestant.name.startswith("bare") or wanted.search(contestant.name):
-            yield contestant
+class Run:
+    """The rounds: who is measured, at what, until when."""
 
+    def __init__(self, chosen: list[Contestant], works: list[Workload], rounds: int, seconds: int, minutes: float, save: Callable[[Figures], None]) -> None:
+        self.chosen, self.works, self.rounds, self.seconds, self.save = chosen, works, rounds, seconds, save
+        self.begin = time.monotonic()
+        self.most = minutes * 60
+        self.key = time.strftime("%Y-%m-%d %H:%M:%S")
+        self.figures = Figures()
+        self.figures.runs[self.key] = {
+            "date": time.strftime("%Y-%m-%d"),
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+            "cores": os.cpu_count(),
+            "connections": CONNECTIONS,
+            "rounds": rounds,
+            "seconds": seconds,
+            "load_before": os.getloadavg()[0],
+        }
 
-def measure(chosen: list[Contestant], works: list[Workload], rounds: int, seconds: int, cores: tuple[int, int], folder: Path) -> Results:
-    results = Results()
-    servers: dict[tuple[str, bool], Server] = {}
-    ready: dict[tuple[str, str], dict[str, str]] = {}
-    try:
-        for contestant in chosen:
+    def say(self, text: str) -> None:
+        passed = time.monotonic() - self.begin
+        print(f"[{passed / 60:4.1f} of at most {self.most / 60:.0f} min] {text}", file=sys.stderr, flush=True)
+
+    def fail(self, contestant: Contestant, work: Workload, error: object) -> None:
+        why = str(error).strip() or repr(error)
+        cell = self.figures.cell(contestant.name, work.name) or Cell(run=self.key)
+        cell.fault = cell.fault or why[-600:]
+        self.figures.set(contestant.name, work.name, cell)
+        self.say(f"{contestant.name}, {work.name}: {why.splitlines()[-1]}")
+
+    def all(self, folder: Path) -> Figures:
+        """Measure everything, a group of workloads after the other."""
+        groups = [group for group in ("app", "full", "database") if any(work.group == group for work in self.works)]
+        cells = {group: sum(len(self.cells_of(contestant, group)) for contestant in self.chosen) for group in groups}
+        share, whole = 0, sum(cells.values())
+        for contestant in self.chosen:
+            for work in self.works:
+                if why := contestant.reason(work.name):
+                    self.figures.set(contestant.name, work.name, Cell(fault=why, run=self.key))
+        for group in groups:
+            share += cells[group]
             try:
-                for is_full, target in ((False, contestant.target), (True, contestant.full_target)):
-                    if target is not None and any(work.is_full == is_full for work in works):
-                        servers[contestant.name, is_full] = Server(contestant, target, cores[0], folder)
-            except (Wrong, peers.NotInstallable) as error:
-                results.faults[contestant.name] = str(error)
-                print(f"{contestant.name}: {error}", file=sys.stderr)
-                continue
-            for work in works:
-                server = servers.get((contestant.name, work.is_full))
-                if server is None:
+                self.group(group, folder, self.begin + self.most * share / max(whole, 1))
+            except rows_missing() as error:
+                for contestant in self.chosen:
+                    for work in self.cells_of(contestant, group):
+                        self.fail(contestant, work, f"no database: {error}")
+            self.keep()
+        return self.figures
+
+    def keep(self) -> None:
+        self.figures.runs[self.key]["load_after"] = os.getloadavg()[0]
+        self.save(self.figures)
+
+    def cells_of(self, contestant: Contestant, group: str) -> list[Workload]:
+        return [work for work in self.works if work.group == group and group in contestant.targets and not contestant.reason(work.name)]
+
+    def group(self, group: str, folder: Path, deadline: float) -> None:
+        """The rounds of the workloads that one application serves; the bare callables and everybody else in each of them."""
+        with contextlib.ExitStack() as ends:
+            if group == "database":
+                rows.make()
+                ends.callback(rows.drop)
+            servers: dict[str, Server] = {}
+            for contestant in self.chosen:
+                if not self.cells_of(contestant, group):
                     continue
                 try:
-                    ready[contestant.name, work.name] = work.check(server.port)
+                    servers[contestant.name] = self.server(contestant, group, folder)
+                    ends.callback(servers[contestant.name].stop)
+                except peers.NotInstallable as error:
+                    self.figures.absent[contestant.name] = str(error)
+                    self.say(f"{contestant.name} is not there: {error}")
+                except (NotStarted, OSError) as error:
+                    for work in self.cells_of(contestant, group):
+                        self.fail(contestant, work, f"the server did not start: {error}")
+            ready = self.checked(group, servers, folder, ends)
+            self.turns(group, servers, ready, folder, deadline, ends)
+            if group == "app":
+                for name, server in servers.items():
+                    with contextlib.suppress(OSError, ValueError):  # it has died meanwhile, which its cells tell
+                        self.figures.memory[name] = memory_mib(server.pids)
+
+    def server(self, contestant: Contestant, group: str, folder: Path) -> Server:
+        port = free_port()
+        environment = {"PYTHONPATH": f"{APPS}{os.pathsep}{HERE}", "BENCH_STATIC": str(folder / "static")}
+        command = contestant.command(group, port)
+        self.say(f"starting {contestant.name}")
+        server = Server(command, port, {SERVER_CORE}, folder / f"{port}.log", folder=APPS, environment=environment)
+        server.wait_for_answer()
+        return server
+
+    def checked(
+        self, group: str, servers: dict[str, Server], folder: Path, ends: contextlib.ExitStack
+    ) -> dict[tuple[str, str], dict[str, str]]:
+        """The headers with which each right answer is asked for again; a wrong one is noted."""
+        ready = {}
+        for contestant in self.chosen:
+            if contestant.name not in servers:
+                continue
+            for work in self.cells_of(contestant, group):
+                try:
+                    ready[contestant.name, work.name] = work.check(servers[contestant.name].port)
                 except (Wrong, OSError, KeyError, TypeError, ValueError, AttributeError, http.client.HTTPException) as error:
-                    results.faults[f"{contestant.name}, {work.name}"] = str(error) or repr(error)
-                    print(f"{contestant.name}, {work.name}: {error!r}", file=sys.stderr)
-        for number in range(rounds):
-            for work in works:
-                print(f"round {number + 1} of {rounds}: {work.name}", file=sys.stderr)
+                    said = servers[contestant.name].last_words().splitlines()
+                    why = str(error) if isinstance(error, Wrong) else repr(error)
+                    self.fail(contestant, work, why + (f"; its log ends with: {said[-1].strip()}" if said else ""))
+                    self.revive(contestant, group, servers, folder, ends)
+        return ready
+
+    def turns(
+        self,
+        group: str,
+        servers: dict[str, Server],
+        ready: dict[tuple[str, str], dict[str, str]],
+        folder: Path,
+        deadline: float,
+        ends: contextlib.ExitStack,
+    ) -> None:
+        longest = self.seconds + 1.0
+        for number in range(self.rounds):
+            for work in self.works:
+                if work.group != group:
+                    continue
+                found: dict[str, Point] = {}
                 # Turned round in every second round, so that nobody always comes first.
-                for contestant in chosen if number % 2 == 0 else chosen[::-1]:
+                for contestant in self.chosen if number % 2 == 0 else self.chosen[::-1]:
                     headers = ready.get((contestant.name, work.name))
                     if headers is None:
                         continue
-                    server = servers[contestant.name, work.is_full]
-                    point: Point | None = None
+                    if number and time.monotonic() + longest > deadline:
+                        self.say(f"no time for more of round {number + 1}: {work.name}")
+                        break
+                    begin = time.monotonic()
                     try:
                         if number == 0:
-                            load(server, work, headers, 1, cores[1], folder)  # warm
-                        point = load(server, work, headers, seconds, cores[1], folder)
-                    except (Wrong, ZeroDivisionError, OSError) as error:
-                        results.faults[f"{contestant.name}, {work.name}"] = str(error)
-                        print(f"{contestant.name}, {work.name}: {error!r}", file=sys.stderr)
-                    results.points.setdefault((contestant.name, work.name), []).append(point)
-        for (name, is_full), server in servers.items():
-            if not is_full:
-                results.memory[name] = memory_mib(server.pids)
-    finally:
-        for server in servers.values():
-            server.stop()
-    return results
+                            warm(servers[contestant.name], work, headers, folder)
+                        found[contestant.name] = load(servers[contestant.name], work, headers, self.seconds, folder)
+                    except (Wrong, OSError, http.client.HTTPException) as error:
+                        self.fail(contestant, work, error)
+                        del ready[contestant.name, work.name]
+                        self.revive(contestant, group, servers, folder, ends)
+                    longest = max(longest, time.monotonic() - begin)
+                self.note(work, found)
+                self.say(f"round {number + 1} of {self.rounds}: {work.name}, {len(found)} contestants")
+            self.keep()
 
+    def revive(self, contestant: Contestant, group: str, servers: dict[str, Server], folder: Path, ends: contextlib.ExitStack) -> None:
+        """Start a server again that has ended, for the workloads it may yet do."""
+        if servers[contestant.name].process.poll() is not None:
+            with contextlib.suppress(NotStarted, OSError):
+                servers[contestant.name] = self.server(contestant, group, folder)
+                ends.callback(servers[contestant.name].stop)
 
-# -- writing -----------------------------------------------------------------------------------------
-
-
-def versions(chosen: list[Contestant]) -> str:
-    found = {}
-    for contestant in chosen:
-        if contestant.package:
-            with contextlib.suppress(Exception):
-                found[contestant.package] = peers.version_of(contestant.python(), contestant.package)
-    return ", ".join(f"{package} {version}" for package, version in found.items())
-
-
-def tables(results: Results, chosen: list[Contestant], works: list[Workload], note: str) -> str:
-    """The figures as Markdown."""
-    head = "| | " + " | ".join(work.name for work in works) + " |\n|---|" + "---:|" * len(works)
-    rates, ratios = [], []
-    for contestant in chosen:
-        cells, shares = [], []
-        for work in works:
-            found = results.rates(contestant.name, work.name)
-            if not found:
-                cells.append("")
-                shares.append("")
+    def note(self, work: Workload, found: dict[str, Point]) -> None:
+        """Put a round's points into their cells."""
+        for contestant in self.chosen:
+            point = found.get(contestant.name)
+            if point is None:
                 continue
-            spread = (max(found) - min(found)) / 2
-            cells.append(f"{statistics.median(found):,.0f} ± {spread:,.0f}")
-            share = results.ratio(contestant, work.name)
-            shares.append(f"{share[0]:.2f} ± {share[1]:.2f}" if share else "")
-        if any(cells):
-            rates.append(f"| {contestant.name} | " + " | ".join(cells) + " |")
-            if not contestant.name.startswith("bare"):
-                ratios.append(f"| {contestant.name} | {contestant.door.upper()} | " + " | ".join(shares) + " |")
-    ratio_head = "| | door | " + " | ".join(work.name for work in works) + " |\n|---|---|" + "---:|" * len(works)
-    memory = ", ".join(f"{name} {size:.0f}" for name, size in sorted(results.memory.items(), key=lambda item: item[1]))
-    parts = [
-        note,
-        "### Requests per CPU-second of the server",
-        "\n".join([head, *rates]),
-        "### Share of the bare callable, same server, same door, same round",
-        "\n".join([ratio_head, *ratios]),
-        f"Memory of the worker after the load, MiB: {memory}.",
-    ]
-    if results.faults:
-        left_out = "\n".join(f"- {name}: {fault.strip().splitlines()[-1][:200]}" for name, fault in results.faults.items())
-        parts += ["Left out:", left_out]
-    return "\n\n".join(parts)
+            cell = self.figures.cell(contestant.name, work.name) or Cell(run=self.key)
+            bare = found.get(f"bare {contestant.door.upper()}")
+            cell.rates.append(round(point.rate, 1))
+            cell.shares.append(round(point.rate / bare.rate, 4) if bare else None)
+            cell.wall.append(round(point.wall, 1))
+            if point.p99 is not None:
+                cell.p99.append(round(point.p99, 3))
+            self.figures.set(contestant.name, work.name, cell)
 
 
-def chart(results: Results, chosen: list[Contestant], works: list[Workload]) -> str:
-    """Bars of requests per CPU-second, a panel for each workload."""
-    width, label, bar, gap = 860, 250, 16, 6
-    parts: list[str] = []
-    top = 0
-    for work in works:
-        rows = [(contestant, statistics.median(found)) for contestant in chosen if (found := results.rates(contestant.name, work.name))]
-        if not rows:
-            continue
-        rows.sort(key=lambda row: -row[1])
-        most = rows[0][1]
-        parts.append(f'<text x="0" y="{top + 16}" class="head">{work.name}</text>')
-        top += 26
-        for contestant, rate in rows:
-            kind = "bare" if contestant.name.startswith("bare") else "ours" if contestant.name.startswith("Carboy") else "peer"
-            length = (width - label - 80) * rate / most
-            parts.append(f'<text x="{label - 8}" y="{top + 12}" class="name">{contestant.name.replace("`", "")}</text>')
-            parts.append(f'<rect x="{label}" y="{top}" width="{length:.1f}" height="{bar}" class="{kind}"/>')
-            parts.append(f'<text x="{label + length + 6:.1f}" y="{top + 12}">{rate:,.0f}</text>')
-            top += bar + gap
-        top += 14
-    style = (
-        "text{font:12px system-ui,sans-serif;fill:#444}.head{font-weight:600;font-size:14px;fill:#222}.name{text-anchor:end}"
-        ".ours{fill:#0b7285}.peer{fill:#adb5bd}.bare{fill:#e9ecef;stroke:#ced4da}"
-        "@media(prefers-color-scheme:dark){text{fill:#ccc}.head{fill:#eee}.peer{fill:#5c636a}.bare{fill:#2b3035;stroke:#495057}}"
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" role="img"'
-        f' aria-label="Requests per CPU-second of the server, by workload and framework"><style>{style}</style>{"".join(parts)}</svg>\n'
-    )
+def rows_missing() -> type[Exception]:
+    """What is raised where no database answers."""
+    import psycopg
+
+    return psycopg.OperationalError
 
 
-START, END = "<!-- figures: written by `make bench` -->", "<!-- end of the figures -->"
+def stand_in_own_environment() -> None:
+    """Go on with the interpreter of the environment that has the driver of the database: ours need not have one."""
+    python = peers.python_of("carboy")
+    if Path(sys.prefix) != Path(python).parent.parent:
+        os.execv(python, [python, *sys.argv])
 
 
-def write(text: str, drawing: str) -> None:
-    page = PAGE.read_text() if PAGE.exists() else f"# Performance\n\n{START}\n{END}\n"
-    before, _, rest = page.partition(START)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
-    CHART.mkdir(exist_ok=True)
-    (CHART / "requests.svg").write_text(drawing)
+def versions(chosen: list[Contestant]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for contestant in chosen:
+        if contestant.packages:
+            with contextlib.suppress(peers.NotInstallable, subprocess.CalledProcessError):
+                found.update(peers.versions_of(peers.python_of(contestant.environment), contestant.packages))
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="a regular expression for the contestants; the bare callables always run")
-    parser.add_argument("--workloads", help="some of " + ",".join(work.name for work in WORKLOADS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2, help="of each timed run")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 1 second")
-    parser.add_argument("--server-core", type=int, default=0)
-    parser.add_argument("--load-core", type=int, default=1)
-    parser.add_argument("--no-write", action="store_true", help="print; leave docs/performance.md as it is")
+    parser.add_argument("--workloads", help="beginnings of names, with commas, of: " + ", ".join(work.name for work in WORKLOADS))
+    parser.add_argument("--rounds", type=int, help="4, or 2 in a quick run")
+    parser.add_argument("--seconds", type=int, default=1, help="of each timed run, whole ones (1)")
+    parser.add_argument("--minutes", type=float, help="begin no round beyond the first that would end later (29, or 5.5 in a quick run)")
+    parser.add_argument("--quick", action="store_true", help="two rounds of a second, and the bare callables, Carboy and five peers alone")
+    parser.add_argument("--merge", action="store_true", help="keep what is in the file of the figures, and replace what is measured now")
+    parser.add_argument("--figures", type=Path, default=report.FIGURES, help="the file of the figures (docs/performance/figures.json)")
+    parser.add_argument("--no-write", action="store_true", help="print; leave the docs and the file of the figures as they are")
+    parser.add_argument("--render", action="store_true", help="measure nothing; write the page again from the file")
     options = parser.parse_args()
+    if options.render:
+        report.write(Figures.load(options.figures))
+        return 0
     if shutil.which("wrk") is None:
         raise SystemExit("the load comes from wrk: apt-get install wrk")
-    names = options.workloads.split(",") if options.workloads else None
-    works = [work for work in WORKLOADS if names is None or work.name in names]
-    chosen = list(contestants(options.only))
-    rounds, seconds = (3, 1) if options.quick else (options.rounds, options.seconds)
-    load_before = os.getloadavg()
+    if (os.cpu_count() or 1) < 2:
+        raise SystemExit("two cores are needed: one for the server, one for the load")
+    stand_in_own_environment()
+    begins = tuple(name.strip() for name in options.workloads.split(",")) if options.workloads else ("",)
+    works = [work for work in WORKLOADS if work.name.startswith(begins)]
+    if not works:
+        raise SystemExit(f"no workload begins with {options.workloads!r}; there are: " + ", ".join(work.name for work in WORKLOADS))
+    wanted = re.compile(options.only or "", re.IGNORECASE)
+    is_short = options.quick and not options.only
+    chosen = [each for each in ALL if each.name.startswith("bare") or (wanted.search(each.name) and (each.is_quick or not is_short))]
+    for environment in dict.fromkeys(contestant.environment for contestant in chosen):
+        with contextlib.suppress(peers.NotInstallable):  # told again where its server is to start
+            peers.python_of(environment)
+    old = Figures.load(options.figures) if options.merge and options.figures.exists() else None
+
+    def whole(new: Figures) -> Figures:
+        if old is None:
+            return new
+        old.merge(new)
+        return old
+
+    def save(new: Figures) -> None:
+        if not options.no_write:
+            whole(new).save(options.figures)
+
+    os.sched_setaffinity(0, {LOAD_CORE})
+    rounds = options.rounds or (2 if options.quick else 4)
+    run = Run(chosen, works, rounds, options.seconds, options.minutes or (5.5 if options.quick else 29), save)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        (folder / "big.txt").write_text("0123456789" * 10_000)
-        results = measure(chosen, works, rounds, seconds, (options.server_core, options.load_core), folder)
-    load_after = os.getloadavg()
-    note = (
-        f"{time.strftime('%Y-%m-%d')}, CPython {platform.python_version()}, {os.cpu_count()} cores, load average {load_before[0]:.1f}"
-        f" before and {load_after[0]:.1f} after; one server process on one core, wrk with {CONNECTIONS} connections on another;"
-        f" medians of {rounds} rounds of {seconds} s, ± half the distance between the least and the most. {versions(chosen)}."
-    )
-    text = tables(results, chosen, works, note)
-    print(text)
+        (folder / "static").mkdir()
+        (folder / "static" / "big.txt").write_text("0123456789" * 10_000)
+        run.figures.versions = versions(chosen)
+        figures = run.all(folder)
+    figures = whole(figures)
+    print(report.text(figures))
     if not options.no_write:
-        write(text, chart(results, chosen, works))
-    return 1 if results.faults else 0
+        figures.save(options.figures)
+        if options.figures == report.FIGURES:
+            report.write(figures)
+    return 0
 
 
 if __name__ == "__main__":

@@ -38,6 +38,14 @@ async def page(request: web.Request) -> web.Response:
     return web.Response(text=template.render(title="Rows", rows=ROWS), content_type="text/html")
 
 
+async def echo(request: web.Request) -> web.WebSocketResponse:
+    peer = web.WebSocketResponse()
+    await peer.prepare(request)
+    async for message in peer:
+        await peer.send_str(message.data)
+    return peer
+
+
 async def full(request: web.Request) -> web.Response:
     session = request["session"]
     session["visits"] = session.get("visits", 0) + 1
@@ -60,10 +68,12 @@ app.add_routes(
     [
         web.get("/plaintext", plaintext),
         web.get("/json", message),
+        web.get("/sync", message),
         web.get(r"/users/{user:\d+}", user),
         *(web.get(f"/other{number}/{{name}}", message) for number in range(OTHERS)),
         web.post("/orders", orders),
         web.get("/page", page),
+        web.get("/ws", echo),
         web.static("/static", STATIC),
     ]
 )

@@ -74,7 +74,17 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [body]
 
 
+async def echo(receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await echo(receive, send)
+        return
     if scope["type"] != "http":
         return
     if scope["method"] == "POST":
@@ -111,6 +121,12 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
 
 class Rsgi:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        if scope.proto == "ws":
+            peer = await protocol.accept()
+            while (message := await peer.receive()).kind:
+                await peer.send_str(message.data)
+            protocol.close()
+            return
         if scope.method == "POST":
             status, body = order(await protocol())
             kind, more = JSON, []

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from blacksheep import Application, Request, Response, Router, json, text
+from blacksheep import Application, Request, Response, Router, WebSocket, WebSocketDisconnectError, json, text
 from blacksheep.server.responses import html
 from common import HELLO, MESSAGE, OTHERS, ROWS, SECRET, STATIC, TEMPLATES, sum_of
 from jinja2 import Environment, FileSystemLoader
@@ -45,6 +45,16 @@ async def orders(request: Request) -> Response:
 @app.router.get("/page")
 async def page() -> Response:
     return html(template.render(title="Rows", rows=ROWS))
+
+
+@app.router.ws("/ws")
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    try:
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+    except WebSocketDisconnectError:
+        pass
 
 
 for number in range(OTHERS):

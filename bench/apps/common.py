@@ -19,6 +19,11 @@ STATIC = Path(os.environ.get("BENCH_STATIC", "/tmp"))
 OTHERS = 200
 
 
+def number_of(text: str) -> int:
+    """How many queries are wanted: 1 to 500, and 1 for what is no number."""
+    return min(max(int(text), 1), 500) if text.isdigit() else 1
+
+
 def sum_of(order: Any) -> float:
     """Check an order by hand and give its sum, for frameworks that have no validation of their own.
 

@@ -51,6 +51,16 @@ class Page:
         resp.text = template.render(title="Rows", rows=ROWS)
 
 
+class Echo:
+    async def on_websocket(self, req: Any, ws: Any) -> None:
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_text(await ws.receive_text())
+        except falcon.WebSocketDisconnected:
+            pass
+
+
 class Full:
     async def on_get(self, req: Any, resp: Any) -> None:
         session = req.context.session
@@ -79,6 +89,7 @@ for path, resource in (
     ("/users/{user:int}", User()),
     ("/orders", Orders()),
     ("/page", Page()),
+    ("/ws", Echo()),
 ):
     app.add_route(path, resource)
 for number in range(OTHERS):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from common import HELLO, MESSAGE, OTHERS, ROWS, SECRET, STATIC, TEMPLATES
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
@@ -69,6 +69,13 @@ async def orders(order: Order) -> Any:
 @app.get("/page")
 async def page(request: Request) -> Any:
     return templates.TemplateResponse(request, "page.html", {"title": "Rows", "rows": ROWS})
+
+
+@app.websocket("/ws")
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
 
 
 app.mount("/static", StaticFiles(directory=str(STATIC)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common import HELLO, MESSAGE, OTHERS, ROWS, SECRET, STATIC, TEMPLATES, sum_of
-from quart import Quart, render_template, request, session
+from quart import Quart, render_template, request, session, websocket
 
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 app = Quart("bench", template_folder=str(TEMPLATES), static_folder=str(STATIC), static_url_path="/static")
@@ -45,6 +45,12 @@ async def orders() -> Any:
 @app.get("/page")
 async def page() -> Any:
     return await render_template("page.html", title="Rows", rows=ROWS)
+
+
+@app.websocket("/ws")
+async def echo() -> None:
+    while True:
+        await websocket.send(await websocket.receive())
 
 
 async def other(name: str) -> Any:

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
@@ -45,6 +45,12 @@ async def page(request: Any) -> Any:
     return templates.TemplateResponse(request, "page.html", {"title": "Rows", "rows": ROWS})
 
 
+async def echo(websocket: Any) -> None:
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
+
+
 async def full(request: Any) -> Any:
     visits = request.session["visits"] = request.session.get("visits", 0) + 1
     return JSONResponse({"visits": visits})
@@ -78,6 +84,7 @@ app = Starlette(
         *(Route(f"/other{number}/{{name}}", message) for number in range(OTHERS // 2, OTHERS)),
         Route("/orders", orders, methods=["POST"]),
         Route("/page", page),
+        WebSocketRoute("/ws", echo),
         Mount("/static", StaticFiles(directory=str(STATIC))),
     ]
 )

@@ -11,6 +11,7 @@ from typing import Any
 from common import HELLO, MESSAGE, OTHERS, ROWS, SECRET, STATIC, TEMPLATES, sum_of
 from jinja2 import Environment, FileSystemLoader
 from tornado.web import Application, RequestHandler, StaticFileHandler
+from tornado.websocket import WebSocketHandler
 
 template = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template("page.html")
 
@@ -49,6 +50,11 @@ class Page(RequestHandler):
         self.write(template.render(title="Rows", rows=ROWS))
 
 
+class Echo(WebSocketHandler):
+    async def on_message(self, message: str | bytes) -> None:
+        await self.write_message(message)
+
+
 class Full(RequestHandler):
     def prepare(self) -> None:
         self.set_header("x-before", "1")
@@ -64,11 +70,13 @@ app: Any = Application(
     [
         (r"/plaintext", Plaintext),
         (r"/json", Message),
+        (r"/sync", Message),
         *((rf"/other{number}/([^/]+)", Message) for number in range(OTHERS // 2)),
         (r"/users/(\d+)", User),
         *((rf"/other{number}/([^/]+)", Message) for number in range(OTHERS // 2, OTHERS)),
         (r"/orders", Orders),
         (r"/page", Page),
+        (r"/ws", Echo),
         (r"/static/(.*)", StaticFileHandler, {"path": str(STATIC)}),
     ]
 )
