@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import itertools
 import logging
 import threading
 import time
@@ -447,7 +448,7 @@ def test_a_background_loop_that_fails_is_started_again(
 
     live(app, use)
 
-    first, second, third = (b - a for a, b in zip(begun, begun[1:]))
+    first, second, third = (b - a for a, b in itertools.pairwise(begun))
     assert first >= 0.02 and second >= 0.04 and third >= 0.08
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 3
     assert "'flaky'" in caplog.text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Protocol, cast
 
 from .work import Work
@@ -16,6 +17,10 @@ from .work import Work
 #: A peer that has sent nothing for so many seconds is not in the middle of something: what it has asked for can be
 #: answered, and the connection ended, when the app leaves.
 QUIET = 0.25
+
+
+#: The connection whose code runs here.
+_connection: ContextVar[Connection] = ContextVar("carboy.connection")
 
 
 class Owner(Protocol):
@@ -41,12 +46,15 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """A connection in an app context of its own; subclasses know the handler's kind."""
 
-    inner: asyncio.BaseProtocol
+    #: The handler's protocol; None until it is made, and for good where that failed.
+    inner: Any = None
     transport: asyncio.Transport
     is_refused = False
     #: The handler was told that there is no more input.
     is_ended = False
     is_lost = False
+    #: What the handler said to the end of its input: that it closes the connection itself.
+    keeps_open = False
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
@@ -67,39 +75,41 @@ class Connection(asyncio.Protocol):
         owner = self.owner
         if owner.is_full():
             self.is_refused = True
-            transport.abort()
+            self.transport.abort()
             return
         owner.accepted += 1
         owner.open.add(self)
-        self.context.run(self.work.open)
+        self.context.run(self.open)
         if owner.idle_timeout is not None:
             self.timer = self.loop.call_later(owner.idle_timeout, self.look_for_idleness)
-        if self.call(self.make_inner):
-            self.call(self.inner.connection_made, transport)
+        self.call(self.begin)
 
-    def make_inner(self) -> None:
-        """Make `inner`, in the connection's context."""
+    def open(self) -> None:
+        _connection.set(self)
+        self.work.open()
+
+    def begin(self) -> None:
+        """Make `inner` and tell it of the transport, in the connection's context."""
+        self.inner = self.make_inner()
+        self.inner.connection_made(self.transport)
+
+    def make_inner(self) -> asyncio.BaseProtocol:
         raise NotImplementedError
 
     def data_received(self, data: bytes) -> None:
         self.heard = self.loop.time()
         self.owner.received += len(data)
-        if not self.is_ended and not self.is_refused:
+        if self.inner is not None and not self.is_ended:
             self.call(self.pass_on, data)
 
     def pass_on(self, data: bytes) -> None:
-        self.inner.data_received(data)  # type: ignore[attr-defined]  # a stream's protocol
+        self.inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        if self.is_refused:
-            return None
-        if self.is_ended:
-            return self.keeps_open
-        self.is_ended = True
-        self.keeps_open = bool(self.call(self.inner.eof_received))  # type: ignore[attr-defined]  # a stream's protocol
+        if self.inner is not None and not self.is_ended:
+            self.is_ended = True
+            self.keeps_open = bool(self.call(self.inner.eof_received))
         return self.keeps_open
-
-    keeps_open = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
@@ -107,7 +117,8 @@ class Connection(asyncio.Protocol):
             return
         if self.timer is not None:
             self.timer.cancel()
-        self.call(self.inner.connection_lost, exc)
+        if self.inner is not None:
+            self.call(self.inner.connection_lost, exc)
         self.after_loss()
 
     def after_loss(self) -> None:
@@ -115,11 +126,11 @@ class Connection(asyncio.Protocol):
         self.close_work(None)
 
     def pause_writing(self) -> None:
-        if not self.is_refused:
+        if self.inner is not None:
             self.call(self.inner.pause_writing)
 
     def resume_writing(self) -> None:
-        if not self.is_refused:
+        if self.inner is not None:
             self.call(self.inner.resume_writing)
 
     # -- in the handler's name ------------------------------------------------------------------------
@@ -127,11 +138,13 @@ class Connection(asyncio.Protocol):
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the handler's code; its error ends this connection, and no other."""
         try:
-            result = self.context.run(function, *args)
+            # A handler that writes is told by its transport, within its own call, to pause.
+            if _connection.get(None) is self:
+                return function(*args)
+            return self.context.run(function, *args)
         except Exception as error:
             self.fail(error)
-            return False
-        return True if result is None else result
+            return None
 
     def fail(self, error: BaseException) -> None:
         self.owner.failed += 1
@@ -159,11 +172,11 @@ class Connection(asyncio.Protocol):
         left = self.heard + limit - self.loop.time()
         if left > 0:
             self.timer = self.loop.call_later(left, self.look_for_idleness)
-        elif self.transport.is_closing():
+        elif self.transport.get_write_buffer_size():
+            # Nobody reads; waiting for that would let a handler write on and on to a transport that is closing.
             self.transport.abort()
         else:
             self.transport.close()
-            self.timer = self.loop.call_later(limit, self.look_for_idleness)
 
     def leave(self) -> None:
         """Tell the handler that no more input comes, once the peer has been quiet for a moment."""
@@ -185,10 +198,11 @@ class Connection(asyncio.Protocol):
 class ProtocolConnection(Connection):
     """A connection that an `asyncio.Protocol` of the guest's handles, or a `BufferedProtocol`."""
 
-    def make_inner(self) -> None:
-        self.inner = self.owner.handler()
-        if isinstance(self.inner, asyncio.BufferedProtocol):
+    def make_inner(self) -> asyncio.BaseProtocol:
+        inner: asyncio.BaseProtocol = self.owner.handler()
+        if isinstance(inner, asyncio.BufferedProtocol):
             self.pass_on = self.fill  # type: ignore[method-assign]  # by kind, once
+        return inner
 
     def fill(self, data: bytes) -> None:
         """Hand data to a protocol that has a buffer of its own."""
@@ -208,9 +222,9 @@ class StreamConnection(Connection):
 
     task: asyncio.Task[None] | None = None
 
-    def make_inner(self) -> None:
+    def make_inner(self) -> asyncio.BaseProtocol:
         self.reader = asyncio.StreamReader(loop=self.loop)
-        self.inner = asyncio.StreamReaderProtocol(self.reader, loop=self.loop)
+        return asyncio.StreamReaderProtocol(self.reader, loop=self.loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
