@@ -37,6 +37,10 @@ _WORKERS: dict[Door, Any] = {"asgi": ASGIWorker, "rsgi": RSGIWorker, "wsgi": WSG
 #: Rust's own pool for files; its default.
 RUST_BLOCKING_THREADS = 512
 
+#: HTTP/2: requests at once on a connection, and bytes of each answer that wait for its reader. PERF: 4 clients that ask for all
+#: the answers of 10 MB they may, and read none: 59 MB of growth, with the smaller pieces of `flight.py`; granian's defaults: 734.
+MOST_STREAMS, STREAM_BUFFER = 100, 64 * 1024
+
 CLOSE_BYTES = (b"connection", b"close")
 
 
@@ -95,7 +99,11 @@ class HTTPServer:
                 max_buffer_size=options.header_buffer,
                 pipeline_flush=False,
             ),
-            HTTP2Settings(max_headers_size=options.header_buffer) if options.http != "1" else None,
+            HTTP2Settings(
+                max_headers_size=options.header_buffer, max_concurrent_streams=MOST_STREAMS, max_send_buffer_size=STREAM_BUFFER
+            )
+            if options.http != "1"
+            else None,
             *websockets,
             None,  # no static files: the application's business
             *_tls(options),
