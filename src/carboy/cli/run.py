@@ -159,7 +159,7 @@ def _run(ctx: click.Context, /, **values: Any) -> None:
     from ..server import Around, serve
 
     # The main process does not import the application: a reload must be able to load all of it anew.
-    sys.exit(serve(info.app_import_path, options, Around("carboy.observe.serving:dress", open_shared)))
+    sys.exit(serve(info.app_import_path, options, Around("carboy.cli.serving:equip", open_shared)))
 
 
 run_command: click.Command = RunCommand(

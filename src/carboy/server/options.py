@@ -27,6 +27,7 @@ LIMITS = "Limits"
 SOCKETS = "WebSockets"
 ORIGIN = "Hosts and proxies"
 STOPPING = "Stopping"
+ANSWERS = "Answers"
 OBSERVING = "Seeing it run"
 TLS = "TLS"
 PROCESS = "Process"
@@ -277,6 +278,11 @@ class Options:
         "trusted", "choice", ORIGIN, "Whose X-Request-ID is kept: of trusted proxies, any, or no ids at all.", choices=("trusted", "any", "off")
     )
 
+    compress: bool = _option(True, "switch", ANSWERS, "Compress what gains by it, unless the app does: zstd, br, gzip.")
+    security: str = _option(
+        "basic", "choice", ANSWERS, "Headers that break no application, all defaults of a new one, or none.", choices=("basic", "full", "off")
+    )
+
     drain: float = _option(0.5, "seconds", STOPPING, "Serve what was accepted, before stopping.", maximum=20)
     stop_timeout: float = _option(30.0, "seconds", STOPPING, "Everything is gone after this.", minimum=1)
 
@@ -287,6 +293,7 @@ class Options:
     metrics_path: str | None = _option(None, "text", OBSERVING, "Answer Prometheus on the public port too, here.", metavar="PATH")
     health_prefix: str | None = _option(None, "text", OBSERVING, "Answer livez, readyz, startupz there too, below this.", metavar="PATH")
     ping_timeout: float = _option(2.0, "seconds", OBSERVING, "Time the services have to answer readyz.", minimum=0.01)
+    report_blocking: float | None = _option(None, "seconds", OBSERVING, "Report what blocks a loop for longer; app.debug: 0.1.", metavar="SECONDS")
 
     tls_cert: str | None = _option(None, "path", TLS, "Certificate chain, PEM.")
     tls_key: str | None = _option(None, "path", TLS, "Private key, PEM.")

@@ -60,6 +60,9 @@ class HeaderSettings:
 class SecurityHeaders:
     """Send security headers with every answer.
 
+    Args:
+        settings: in place of the config's `HEADERS_*`.
+
     Example:
         >>> app.config["HEADERS_CSP"] = "default-src 'self'; script-src 'self' https://cdn.example"
         >>> app.fit(SecurityHeaders())
@@ -71,12 +74,17 @@ class SecurityHeaders:
     name = "headers"
     requires: tuple[str, ...] = ()
 
+    def __init__(self, settings: HeaderSettings | None = None) -> None:
+        self.settings = settings
+
     def setup(self, fit: Fitting) -> None:
         """Declare the step, and the nonce for views and templates."""
         app = fit.app
-        fit.provide(Nonce, make_nonce)
-        fit.template(csp_nonce=lambda: app.service(Nonce))
-        fit.after(AddHeaders(fit.config(HeaderSettings)), blocking=False)
+        settings = fit.config(HeaderSettings) if self.settings is None else self.settings
+        if settings.csp:
+            fit.provide(Nonce, make_nonce)
+            fit.template(csp_nonce=lambda: app.service(Nonce))
+        fit.after(AddHeaders(settings), blocking=False)
 
 
 def make_nonce() -> Nonce:
@@ -139,7 +147,7 @@ class AddHeaders:
         is_page = said is not None and said.startswith(_DOCUMENTS) and response.status_code != 304
         wanted = self.sets[is_page, is_tls]
         if is_page:
-            nonce = self.nonce_of(ctx)
+            nonce = self.nonce_of(ctx) if self.nonced else None
             if nonce is not None:
                 csp = (self.csp_name, self.nonced.replace("{nonce}", nonce))
                 wanted = tuple((key, csp if key == self.csp_key else pair) for key, pair in wanted)
