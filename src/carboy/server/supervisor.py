@@ -445,8 +445,8 @@ class Supervisor:
 
     def end_renewal(self, good: bool, what: str) -> None:
         self.renewal = None
-        # What the old release alone listened at, or a new one that does not start.
-        self.services.keep(each for link in self.workers for each in link.listens)
+        # What the old release alone listened at, or a new one that does not start. Those who leave accept nothing more.
+        self.services.keep(each for link, worker in self.workers.items() if worker.is_present for each in link.listens)
         log.log(logging.INFO if good else logging.ERROR, "reload: %s", what)
         if self.served is not None and self.stopping is None:
             self.notifier.ready(f"serving {self.served['app']} at {self.listener.url}" if good else "reload failed, the old release goes on")
