@@ -473,7 +473,7 @@ class Plans:
 
     def source_of(self, kind: Any, is_socket: bool) -> Callable[[Context], Any] | None:
         """The extractor fitted for a type, the app's own types among them."""
-        if not isinstance(kind, type):
+        if not isinstance(kind, type) or kind is Any:  # a class since Python 3.11, but no isinstance may ask for it
             return None
         sources: dict[type, Callable[[Context], Any]] = self.app.sources
         if kind in sources:
