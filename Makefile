@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-board check format bench bench-core resilience conformance extensions applications clean
+.PHONY: help run test test-board check format bench bench-core bench-board bench-scaling resilience conformance extensions applications clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ bench: $(READY)  ## side by side with other frameworks; writes docs/performance.
 
 bench-core: $(READY)  ## costs in process, layer by layer, beside Flask's
 	$(BIN)/python bench/core.py
+
+bench-board: $(READY)  ## 100,000 requests a minute of the example's front page; writes docs/what-does-it-take.md
+	$(BIN)/python bench/front_page.py
+
+bench-scaling: $(READY)  ## 1 and 2 workers, 1, 2 and 4 nodes; writes the same page (Linux, root)
+	$(BIN)/python bench/scaling.py
 
 resilience: $(READY)  ## attack the server from outside, the long way; prints what held
 	CARBOY_RESILIENCE=full $(PYTEST) -q -s tests/resilience
