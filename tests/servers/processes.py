@@ -84,7 +84,7 @@ class Server:
 
 
 def carboy(*options: str, folder: Path) -> list[str]:
-    return ["-m", "carboy", "run", "subject:app", *(() if "--workers" in options else ("--workers", "1")), "--control", str(folder / "control"), "--log-level", "warning", *options]
+    return ["-m", "carboy", "run", "subject:app", *(() if "--workers" in options else ("--workers", "1")), "--control", str(folder / "control"), "--log-level", "warning", "--security", "off", "--no-compress", *options]
 
 
 def start(kind: str, folder: Path) -> Server:
