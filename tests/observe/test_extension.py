@@ -14,7 +14,7 @@ from carboy.observe.serving import MEMORY, dress
 
 OPTIONS = {
     "access_log": "off", "access_log_file": None, "access_log_sample": 1.0, "management": None,
-    "metrics_path": None, "health_prefix": None, "ping_timeout": 2.0,
+    "metrics_path": None, "health_prefix": None, "ping_timeout": 2.0, "report_blocking": None,
 }  # fmt: skip
 
 

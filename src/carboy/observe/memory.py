@@ -35,7 +35,7 @@ _ENTRY_WORDS = 104
 
 # -- words of a slot ------------------------------------------------------------------------------
 PID, CLAIMS, DEATHS, BORN, TICKED, STATE, STARTED, CUT_OFF, USED = range(9)
-THREADS, THREADS_BUSY, THREADS_WAITING, MEMORY, LAG, ACCEPTING_QUEUE, LINES_LOST, SHED = range(9, 17)
+THREADS, THREADS_BUSY, THREADS_WAITING, MEMORY, LAG, ACCEPTING_QUEUE, LINES_LOST, SHED, BLOCKED, BLOCKED_NANOSECONDS = range(9, 19)
 _GAUGES = (THREADS, THREADS_BUSY, THREADS_WAITING, MEMORY, LAG, ACCEPTING_QUEUE)
 
 # -- states of a worker ---------------------------------------------------------------------------

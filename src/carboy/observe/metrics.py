@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from .memory import (
     ACCEPTING_QUEUE,
+    BLOCKED,
+    BLOCKED_NANOSECONDS,
     BOUNDS,
     CLAIMS,
     LAG,
@@ -87,6 +89,8 @@ def _of_server(readings: list[Reading]) -> Iterator[str]:
     yield from _one("carboy_workers", "gauge", "Workers that serve.", sum(each.is_serving for each in readings))
     yield from _one("carboy_worker_starts_total", "counter", "Workers started.", _sum(readings, CLAIMS))
     yield from _one("carboy_worker_deaths_total", "counter", "Workers that ended without leaving in order.", sum(each.deaths for each in readings))
+    yield from _one("carboy_loop_blocked_total", "counter", "Calls seen to block an event loop.", _sum(readings, BLOCKED))
+    yield from _one("carboy_loop_blocked_seconds_total", "counter", "Seconds for which they did.", _sum(readings, BLOCKED_NANOSECONDS) / 1e9)
     yield from _one("carboy_log_lines_lost_total", "counter", "Lines of the access log that could not be written.", _sum(readings, LINES_LOST))
 
 
@@ -110,9 +114,9 @@ def _sum(readings: Iterable[Reading], word: int) -> int:
     return sum(each.words[word] for each in readings)
 
 
-def _one(name: str, kind: str, meaning: str, value: int) -> Iterator[str]:
+def _one(name: str, kind: str, meaning: str, value: float) -> Iterator[str]:
     yield from _head(name, kind, meaning)
-    yield f"{name} {value}"
+    yield f"{name} {value:.9g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def _head(name: str, kind: str, meaning: str) -> Iterator[str]:

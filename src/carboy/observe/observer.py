@@ -17,10 +17,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..pipeline import offload
+from .blocking import BlockingWatch, Reports
+from .culprit import Territory
 from .health import HEADERS, Health, pings_of
 from .log import AccessLog, Sink
 from .memory import (
     ACCEPTING_QUEUE,
+    BLOCKED,
+    BLOCKED_NANOSECONDS,
     DRAINING,
     LAG,
     LINES_LOST,
@@ -46,6 +50,8 @@ log = logging.getLogger("carboy.observe")
 FLUSH, LOOK = 0.2, 1.0
 #: A loop that has not turned for so many seconds is not alive.
 STUCK = 10.0
+#: Seconds from which on blocking is reported in debug mode; there it is looked for all the time.
+BLOCKING_IN_DEBUG = 0.1
 #: nginx's word for a client that left before there was an answer.
 CLIENT_LEFT = 499
 
@@ -102,6 +108,8 @@ class Observer:
         self.starting = threading.Lock()
         self.over = threading.Event()
         self.thread: threading.Thread | None = None
+        #: Who looks for what blocks the loop, if that is wanted.
+        self.watch: BlockingWatch | None = None
         #: When the loop was asked to call us, on the performance counter; None while it owes us nothing.
         self.asked: int | None = None
         self.health = Health((), settings.ping_timeout, is_draining=self.is_server_draining, is_stuck=self.is_stuck)
@@ -134,6 +142,8 @@ class Observer:
         """
         self.start()
         self.loop = loop
+        if loop is not None:
+            self._watch_loop(loop)
         self.health.has_started = True
         if self.slot is not None:
             self.slot.set(STATE, READY)
@@ -145,6 +155,9 @@ class Observer:
                 return
             self.is_started = False
             self.over.set()
+            if self.watch is not None:
+                self.watch.stop()
+                self.watch = None
             if self.thread is not None and self.thread is not threading.current_thread():
                 self.thread.join(2)
             self.health.has_started = False
@@ -158,8 +171,34 @@ class Observer:
         """In a forked child: what the parent has started is not ours."""
         self.starting = threading.Lock()
         self.is_started = False
-        self.slot = self.memory = self.log = self.thread = self.loop = None
+        self.slot = self.memory = self.log = self.thread = self.loop = self.watch = None
         self.asked = None
+
+    @property
+    def blocking(self) -> float:
+        """Seconds from which on blocking of the loop is reported; 0 for never."""
+        said = self.settings.blocking
+        if said is not None:
+            return said
+        return BLOCKING_IN_DEBUG if getattr(self.app, "debug", False) else 0.0
+
+    def _watch_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        threshold = self.blocking
+        if not threshold:
+            return
+        with self.starting:
+            if self.watch is not None:
+                return
+            folders = [getattr(each, "root_path", None) for each in (self.app, *getattr(self.app, "blueprints", {}).values())]
+            # In production a question now and then: what blocks for long, or often, is seen soon enough.
+            rest = threshold / 4 if getattr(self.app, "debug", False) else threshold
+            self.watch = BlockingWatch(loop, threshold, rest, Territory(filter(None, folders)), Reports(self._count_blocking))
+            self.watch.start()
+
+    def _count_blocking(self, seconds: float) -> None:
+        if self.slot is not None:
+            self.slot.add(BLOCKED)
+            self.slot.add(BLOCKED_NANOSECONDS, int(seconds * 1e9))
 
     def _claim(self) -> Slot | None:
         try:
@@ -275,7 +314,7 @@ class Observer:
         slot.set(TICKED, time.time_ns())
 
     def _ask_loop(self, slot: Slot) -> None:
-        """Have the loop call us, and note how long that takes. Later hints at blocking calls begin here."""
+        """Have the loop call us, and note how long that takes. What makes it late is `blocking.py`'s business."""
         loop = self.loop
         if loop is None or not loop.is_running():
             self.asked = None

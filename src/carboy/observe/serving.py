@@ -18,6 +18,7 @@ from .extension import Observe
 from .management import Management, open_port
 from .memory import make_memory
 from .observer import Observer, Surroundings
+from .settings import Settings
 from .trace import find_tracer
 
 MEMORY, PORT = "metrics memory", "management port"
@@ -30,6 +31,7 @@ _OPTIONS: dict[str, tuple[str, object]] = {
     "metrics_path": ("metrics_path", None),
     "health_prefix": ("health_prefix", None),
     "ping_timeout": ("ping_timeout", 2.0),
+    "blocking": ("report_blocking", None),
 }
 
 #: What the main process keeps open for its workers.
@@ -68,9 +70,9 @@ def dress(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shar
     said = {ours: options[theirs] for ours, (theirs, default) in _OPTIONS.items() if options[theirs] != default}
     fitted = getattr(app, "fitted", None)
     extension: Observe | None = fitted.get(Observe.name) if isinstance(fitted, dict) else None
-    wanted = bool(said.keys() - {"ping_timeout"}) or PORT in shared
+    wanted = bool(said.keys() - {"ping_timeout", "blocking"}) or PORT in shared
     if extension is None:
-        if not wanted and find_tracer() is None:
+        if not wanted and find_tracer() is None and not Observer(Settings(**said), app).blocking:
             _close(shared)
             return None
         extension = Observe()
@@ -79,7 +81,7 @@ def dress(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shar
             app.freeze()
     observer = extension.overlaid(said)
     settings = observer.settings
-    wanted = wanted or settings.log != "off" or settings.metrics_path is not None or settings.health_prefix is not None
+    wanted = wanted or settings.log != "off" or settings.metrics_path is not None or settings.health_prefix is not None or observer.blocking > 0
     if not wanted and not (settings.traces and find_tracer() is not None):
         _close(shared)
         return None

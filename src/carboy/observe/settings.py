@@ -21,6 +21,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             nowhere.
         ping_timeout: seconds a service has to answer its ping.
         memory: file of the shared counters, where the server cannot hand them to its workers (gunicorn, uvicorn).
+        blocking: seconds; calls that block the event loop for longer are reported. 0 for never; if not given, 0.1 where
+            the application is in debug mode, else never.
         traces: make OpenTelemetry spans where its SDK is installed and set up.
     """
 
@@ -31,4 +33,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_prefix: str | None = None
     ping_timeout: Annotated[float, msgspec.Meta(gt=0)] = 2.0
     memory: str | None = None
+    blocking: Annotated[float, msgspec.Meta(ge=0)] | None = None
     traces: bool = True
