@@ -48,16 +48,23 @@ def handshake(path="/", *more, host="localhost", key=None, version="13", connect
 class Client:
     """A connection; `head` is what the handshake was answered with."""
 
-    def __init__(self, port, path="/", *more, address="127.0.0.1", timeout=10, buffer=None, begin=True, **kwargs):
-        self.socket = socket.socket()
-        if buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self.socket.settimeout(timeout)
-        self.socket.connect((address, port))
+    def __init__(self, port, path="/", *more, address="127.0.0.1", timeout=10, buffer=None, begin=True, over=None, **kwargs):
+        if over is None:
+            over = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+            if buffer is not None:
+                over.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            over.settimeout(timeout)
+            over.connect((address, port))
+        #: Or a connection that exists.
+        self.socket = over
         self.received = b""
         self.head = ""
         if begin:
-            self.begin(path, *more, **kwargs)
+            try:
+                self.begin(path, *more, **kwargs)
+            except BaseException:
+                self.socket.close()
+                raise
 
     def begin(self, path="/", *more, **kwargs):
         self.socket.sendall(handshake(path, *more, **kwargs))

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+
 from .frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Client, deflated, frame, handshake
 from .wire import exchange, get, serving, status_of
 
@@ -85,9 +86,8 @@ def test_scope_is_the_standards(server):
 
 def test_client_behind_a_trusted_proxy_is_the_one_it_tells(server):
     """The scope has the proxy's word; the connection is found by the proxy's own address."""
-    with Client(server.port, begin=False, address="127.0.0.1") as client:
-        client.socket.close()
-        client.socket = socket.create_connection(("127.0.0.1", server.port), 10, source_address=("127.0.0.2", 0))
+    link = socket.create_connection(("127.0.0.1", server.port), 10, source_address=("127.0.0.2", 0))
+    with Client(server.port, begin=False, over=link) as client:
         client.begin("/tell", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example")
         told = json.loads(client.read()[1])
 

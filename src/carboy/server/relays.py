@@ -21,6 +21,8 @@ ASGIApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 #: RFC 6455 §7.4.1, and the IANA registry for the last.
 GOING_AWAY, TOO_BIG, SERVICE_RESTART = 1001, 1009, 1012
+#: Seconds that peers have to answer the goodbye.
+GRACE = 2.0
 
 
 class Relays:
@@ -39,9 +41,10 @@ class Relays:
             self.open.discard(relay)
 
     async def leave(self, code: int) -> None:
-        """Close what is open."""
-        for relay in [*self.open]:
-            await relay.close(code)
+        """Close what is open; granian waits for each peer's answer."""
+        closing = [asyncio.ensure_future(relay.close(code)) for relay in self.open]
+        if closing:
+            await asyncio.wait(closing, timeout=GRACE)
 
 
 class Relay:

@@ -188,10 +188,17 @@ def scope_of(scope: Scope, handshake: Handshake) -> Scope:
         asgi={**scope["asgi"], "spec_version": "2.4"},
         scheme=SOCKET_SCHEMES[scope["scheme"]],
         subprotocols=handshake.subprotocols,
+        # Granian gives ports as text.
+        client=_with_number(scope.get("client")),
+        server=_with_number(scope.get("server")),
         extensions={"websocket.http.response": {}},
     )
     made.pop("carboy.flight", None)
     return made
+
+
+def _with_number(address: Any) -> Any:
+    return None if address is None else (address[0], None if address[1] is None else int(address[1]))
 
 
 class Guest:

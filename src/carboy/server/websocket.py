@@ -372,7 +372,10 @@ class Connection(asyncio.Protocol):
         for data in self.wire.data_to_send():
             if data:
                 self.transport.write(data)
-            elif self.transport.can_write_eof() and not self.transport.is_closing():
+            elif self.wire.close_rcvd is not None:
+                # Both have said goodbye; it is the server who ends the connection (RFC 6455 §7.1.1).
+                self.transport.close()
+            elif not self.transport.is_closing():
                 # What the peer still sends is read and thrown away: closing on it would take our last words from it.
                 self.transport.write_eof()
                 self.finish()

@@ -355,16 +355,21 @@ class Worker:
             state = lifespan.state if lifespan is not None else {}
             state[LEAVING] = leaving
             callback = granian_doors.asgi_callback(layered, state, self.root_path, self.tally)
-        goodbyes: list[asyncio.Task[None]] = []
+        goodbye: list[asyncio.Task[None]] = []
 
-        def say_goodbye() -> None:
+        async def say_goodbye() -> None:
             code = GOING_AWAY if self.pulse.is_stop else SERVICE_RESTART
-            goodbyes.extend(loop.create_task(each.leave(code)) for each in (sockets, relays) if each is not None)
+            if relays is not None:
+                # Granian drops its WebSockets when it ends, so they hear of it before.
+                await relays.leave(code)
+            door.end()
+            if sockets is not None:
+                await sockets.leave(code)
 
         def end() -> None:
+            # A loop that is closed already has nobody to tell.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(say_goodbye)
-            door.end()
+                loop.call_soon_threadsafe(lambda: goodbye.append(loop.create_task(say_goodbye())))
 
         self.pulse.end = end
         self.tally.probe = lambda: probe_threads(loop)
@@ -374,7 +379,7 @@ class Worker:
         door.begin(callback)
         self.tell_ready()
         await door.over.wait()
-        await asyncio.gather(*goodbyes)
+        await asyncio.gather(*goodbye)
         if lifespan is not None:
             await lifespan.stop()
         elif rsgi and hasattr(app, "__rsgi_del__"):
