@@ -111,3 +111,13 @@ def test_the_cookie_is_secure_where_tls_is_spoken() -> None:
 def test_an_application_of_another_framework_is_left_alone(stranger: Any) -> None:
     """Nothing is fitted where nothing can be."""
     assert equip(stranger, OPTIONS, None, {}) is None  # type: ignore[arg-type]  # as above
+
+
+def test_what_a_check_finds_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A mistake of setup stands in the log before the first request."""
+    app = make_app()
+    app.config["CROSS_ORIGIN_EXEMPT"] = ["nobody"]
+
+    equipped(app, security="full")
+
+    assert "cross_origin.exempt: CROSS_ORIGIN_EXEMPT has 'nobody'" in caplog.text

@@ -4,7 +4,8 @@ The files:
 
     group.py           what `carboy` and `flask` share: options, plugins, the application's own commands
     carboy_group.py    the verbs of `carboy` and its help page
-    run.py routes.py plan.py ctl.py shell.py flask_verb.py version.py
+    run.py routes.py plan.py check.py ctl.py shell.py flask_verb.py version.py
+    serving.py         what `run` fits into an application in each worker
     adopt/             `carboy adopt`: reads a Flask application
     flask_commands.py  the `flask` command, with the names of `flask.cli`
     dotenv.py          `.env` files

@@ -27,6 +27,12 @@ def _plan() -> click.Command:
     return plan_command
 
 
+def _check() -> click.Command:
+    from .check import check_command
+
+    return check_command
+
+
 def _ctl() -> click.Command:
     from .ctl import ctl_command
 
@@ -64,6 +70,7 @@ VERBS: dict[str, tuple[str, Callable[[], click.Command]]] = {
     "run": ("Serve the application.", _run),
     "routes": ("List the routes: method, rule, endpoint, colour, file:line.", _routes),
     "plan": ("Show the whole way of one request, a step a line.", _plan),
+    "check": ("Find mistakes of setup: views, rules, settings.", _check),
     "ctl": ("Ask or tell a running server: status, reload, stop, scale.", _ctl),
     "shell": ("Python with the application loaded; 'await' works.", _shell),
     "flask": ("The 'flask' command, on Carboy: 'carboy flask db upgrade'.", _flask),

@@ -6,6 +6,7 @@ application nor this. What the application has fitted itself is left as it is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..extend import fit
 from ..observe.observer import Surroundings
 from ..observe.serving import Dressed
 from ..observe.serving import dress as observe
+
+log = logging.getLogger("carboy.server")
 
 
 def equip(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shared: Mapping[str, int]) -> Dressed | None:
@@ -32,6 +35,8 @@ def equip(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shar
             app.freeze()
         if options["security"] != "off":
             careful_session(app.config, is_tls=options["tls_cert"] is not None)
+        for name, text in app.run_checks():
+            log.warning("%s: %s", name, text)
     return observe(app, options, surroundings, shared)
 
 

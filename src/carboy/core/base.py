@@ -335,6 +335,11 @@ class App(Scaffold):
         """
         self.plans.compile_all()
 
+    def run_checks(self) -> list[tuple[str, str]]:
+        """Run the checks of the equipment fitted; give the id and the text of each that found something."""
+        found = ((name, check(self)) for name, check in self.checks)
+        return [(name, text) for name, text in found if text]
+
     def is_replaced(self, name: str) -> bool:
         """Whether a method is not Carboy's own: set on this instance, overridden in a subclass, or patched."""
         return name in self.__dict__ or getattr(type(self), name) is not self.own_verbs[name]
@@ -484,7 +489,7 @@ class App(Scaffold):
 
     @setupmethod
     def mount(self, prefix: str, target: Any, *, host: str | None = None, kind: str | None = None) -> None:
-        """Serve another WSGI or ASGI application under a prefix, or on a host.
+        """Serve another WSGI or ASGI application, or one of Tornado's, under a prefix, or on a host.
 
         Args:
             prefix: `/old`; empty with a host of its own.
@@ -495,7 +500,7 @@ class App(Scaffold):
         mount = Mount.of(prefix, target, host, kind)
         self.mounts.add(mount)
         if mount.is_asgi:
-            self.lifespan_functions.append(lambda: MountedLifespan(target))
+            self.lifespan_functions.append(lambda: MountedLifespan(mount.target))
         self.thaw()
 
     @setupmethod
