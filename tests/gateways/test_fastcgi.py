@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from carboy import Carboy
+from carboy import Carboy, request
 from carboy.gateways.fastcgi import FastCGIServer, environ_of
 from carboy.wire.fastcgi import HEADER, RecordType, RequestStatus, Role, decode_pairs, encode_pairs, record
 
@@ -328,12 +328,16 @@ def test_a_slow_body_of_a_decent_rate_is_taken(serve):
     assert peer.answer() == echoed(data=b"x" * 5000, method="POST")
 
 
-def test_the_app_is_asked_for_its_limit(serve):
+@pytest.mark.parametrize("setting", ["MAX_BODY_SIZE", "MAX_CONTENT_LENGTH"])
+def test_the_app_is_asked_for_its_limit(serve, setting):
     """Without max_body: the largest that the app takes at any URL; the route's own is kept by the app."""
     app = Carboy("limited")
-    app.config["MAX_BODY_SIZE"] = 10
-    app.post("/")(lambda: "small")
-    app.post("/films", max_body=100, endpoint="films")(lambda: "large")
+    app.config[setting] = 10
+
+    @app.post("/films", max_body=100)
+    @app.post("/")
+    def length():
+        return str(len(request.get_data()))
 
     _, connect = serve(app)
     sent = [("/", 10), ("/", 11), ("/films", 100), ("/films", 101)]

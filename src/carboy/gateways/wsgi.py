@@ -127,6 +127,9 @@ def _with_body(app: Served, plan: Plan, request: Any) -> Plan:
         length = declared_length([environ["CONTENT_LENGTH"]]) if environ.get("CONTENT_LENGTH") else None
         if limit is not None and length is not None and length > limit:
             raise BodyTooLarge
+        if plan.body_limit is not None:
+            # Werkzeug checks too, when the view reads, and would hold the route to the config's limit.
+            request.max_content_length = plan.body_limit
         if plan.is_async and plan.view_awaits and not plan.reads_body:
             request.incoming = Incoming(_Pieces(environ, length).next, BodyMeter(limit, length))
             request.stream = Unread()
