@@ -218,12 +218,14 @@ class Node:
         after = subscription.after
         since = position(after) if after is not None else (0, 0)
         messages: list[tuple[Position, Message]] = []
-        seen: dict[str, Position] = {}
+        seen: dict[str, Position] = {feed.topic: since for feed in feeds} if after is not None else {}
         skipped = 0
         for start in range(0, len(feeds), READERS):
             batch = feeds[start : start + READERS]
+            # As they are before the log is read: what comes live meanwhile is in the subscriber's queue, and not missing.
+            tails = [feed.tail for feed in batch]
             logs = await asyncio.gather(*(self.read(feed.topic, after, subscription.history) for feed in batch))
-            for feed, entries in zip(batch, logs, strict=True):
+            for feed, tail, entries in zip(batch, tails, logs, strict=True):
                 for entry in entries:
                     message = Message(feed.topic, entry.id, entry.kind, entry.body)
                     if after is not None and entry is entries[0] and position(entry.before) > since:
@@ -231,7 +233,7 @@ class Node:
                     messages.append((position(entry.id), message))
                 if entries:
                     seen[feed.topic] = position(entries[-1].id)
-                elif after is not None and feed.tail > since:
+                elif after is not None and tail > since:
                     skipped += 1
         messages.sort(key=lambda each: each[0])
         subscription.begin((message for _, message in messages), seen, skipped)

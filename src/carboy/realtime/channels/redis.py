@@ -30,6 +30,7 @@ from .errors import ChannelsError, Unreachable
 from .message import ORIGIN, Backlog, Entry
 from .presence import Stay
 from .settings import Settings, place_of
+from .upkeep import Upkeep, together
 
 #: How far back a repeated publication looks for the first one.
 LOOK_BACK = 1000
@@ -157,7 +158,6 @@ class RedisBroker:
         #: Channels listened to, each with what is done once Redis has confirmed it.
         self.listening: dict[str, asyncio.Future[None]] = {}
         self.writing = asyncio.Lock()
-        self.task: asyncio.Task[None] | None = None
         self.heard = 0.0
         self.is_first = True
 
@@ -175,60 +175,27 @@ class RedisBroker:
         )
         self.commands = asyncio.Semaphore(CONNECTIONS)
         self.scripts: dict[str, Any] = {}
-        self.task = asyncio.get_running_loop().create_task(self.live())
+        self.upkeep = Upkeep(self.attend, (RedisError, OSError, TimeoutError, ChannelsError), self.client.aclose)
 
     async def close(self) -> None:
-        if self.task is None:
-            return
-        with contextlib.suppress(Unreachable, TimeoutError):
+        with contextlib.suppress(ChannelsError, TimeoutError):
             async with asyncio.timeout(1.0):
                 await self.evaluate(_GOODBYE, [self.prefix + "alive"], [self.prefix, self.worker])
-        self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.task
-
-    async def live(self) -> None:
-        """Listen and give signs of life until the end; connect again whenever that breaks."""
-        pause = 0.05
-        try:
-            while True:
-                begun = asyncio.get_running_loop().time()
-                try:
-                    await self.attend()
-                except (RedisError, OSError, TimeoutError, Unreachable):
-                    pass  # who wants something from Redis now is told by its own attempt
-                if asyncio.get_running_loop().time() - begun > 10:
-                    pause = 0.05
-                # Not all workers at the same moment, when a server comes back.
-                await asyncio.sleep(random.uniform(0.5, 1.0) * pause)
-                pause = min(pause * 2, 1.0)
-        finally:
-            await self.client.aclose()
+        await self.upkeep.end()
 
     async def attend(self) -> None:
         """One connection's life."""
         pubsub = self.client.pubsub()
-        tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         try:
             self.heard = loop.time()
             await pubsub.subscribe(self.prefix + "changed")
             self.listening = {self.prefix + "changed": loop.create_future()}
             self.pubsub = pubsub
-            tasks = [loop.create_task(self.listen(pubsub)), loop.create_task(self.beat(pubsub))]
-            if not self.is_first:
-                tasks.append(loop.create_task(self.resume()))
-            self.is_first = False
-            waiting: set[asyncio.Task[None]] = set(tasks)
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+            is_first, self.is_first = self.is_first, False
+            await together(self.listen(pubsub), self.beat(pubsub), *([] if is_first else [self.resume()]))
         finally:
             self.pubsub = None
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             for confirmed in self.listening.values():
                 confirmed.cancel()
             self.listening = {}

@@ -61,6 +61,8 @@ class Subscription:
         #: Lost right before the head of the queue.
         self._skipped = 0
         self._waiter: asyncio.Future[None] | None = None
+        #: For each topic how far the backlog went; a broker's log may be ahead of what it tells.
+        self._floors: dict[str, Position] = {}
         self._is_closed = False
         self._error: Exception | None = None
 
@@ -115,6 +117,8 @@ class Subscription:
         """Take a message; never waits. Called by the node."""
         if self._is_closed:
             return
+        if self._floors and self._is_in_backlog(message):
+            return
         queue = self._queue
         if len(queue) >= self.limit:
             if self.overflow == "close":
@@ -137,16 +141,25 @@ class Subscription:
 
         Args:
             backlog: in order.
-            seen: for each topic, the last id of the backlog.
+            seen: for each topic, how far the backlog went.
             skipped: lost before what comes live.
         """
         self._backlog.extend(backlog)
         self.missed += sum(message.missed for message in self._backlog)
         self._skipped += skipped
-        if seen:
-            kept = [m for m in self._queue if m.event != "message" or position(m.id) > seen.get(m.topic, (-1, 0))]
-            self._queue.clear()
-            self._queue.extend(kept)
+        self._floors = dict(seen)
+        kept = [message for message in self._queue if not self._is_in_backlog(message)]
+        self._queue.clear()
+        self._queue.extend(kept)
+
+    def _is_in_backlog(self, message: Message) -> bool:
+        floor = self._floors.get(message.topic)
+        if floor is None or message.event != "message":
+            return False
+        if position(message.id) <= floor:
+            return True
+        del self._floors[message.topic]
+        return False
 
     def close(self) -> None:
         """End the iteration once what is queued has been read. May be called by anybody, on the loop."""

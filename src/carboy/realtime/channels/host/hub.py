@@ -43,6 +43,7 @@ class Hub:
         self.seat = seat
         self.ledger = ledger
         self.loop = asyncio.new_event_loop()
+        self.stopping = asyncio.Event()
         self.connections: set[Connection] = set()
         #: Done when the hub answers.
         self.gathered: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -60,22 +61,25 @@ class Hub:
 
     def run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        server = self.loop.run_until_complete(self.loop.create_unix_server(lambda: Connection(self), sock=self.seat.listening))
-        if not self.gathered.done():
-            gathering = self.loop.create_task(self.gather())
         try:
-            self.loop.run_forever()
+            self.loop.run_until_complete(self.serve())
         finally:
-            server.close()
-            is_last = not self.connections
-            for connection in tuple(self.connections):
-                connection.transport.abort()
-            if self.seat.is_successor:
-                gathering.cancel()
-            # Turns once more, so that the transports are closed.
-            self.loop.run_until_complete(asyncio.sleep(0))
-            self.seat.give_up(is_last=is_last)
             self.loop.close()
+
+    async def serve(self) -> None:
+        """Serve until `stop`."""
+        server = await self.loop.create_unix_server(lambda: Connection(self), sock=self.seat.listening)
+        gathering = None if self.gathered.done() else self.loop.create_task(self.gather())
+        await self.stopping.wait()
+        if gathering is not None:
+            gathering.cancel()
+        server.close()
+        is_last = not self.connections
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+        # One turn for the transports to close in.
+        await asyncio.sleep(0)
+        self.seat.give_up(is_last=is_last)
 
     def stop(self) -> None:
         """Stop serving, and wait for it; the members find another hub among them."""
@@ -84,7 +88,7 @@ class Hub:
             self.loop.close()
             return
         with contextlib.suppress(RuntimeError):  # it has stopped
-            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.loop.call_soon_threadsafe(self.stopping.set)
         self.thread.join(5)
 
     async def gather(self) -> None:

@@ -1,0 +1,211 @@
+"""Channels of whole servers, whose parts are killed: what was acknowledged reaches everybody once, in one order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+try:
+    from servers import Client, Publisher, Redis, Server, until
+finally:
+    sys.path.pop(0)
+
+FULL = os.environ.get("CARBOY_RESILIENCE") == "full"
+
+
+def report(capsys: pytest.CaptureFixture[str], **figures: Any) -> None:
+    with capsys.disabled():
+        print("  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items()), end=" ")
+
+
+async def spread(servers: list[Server], topic: str, events: bool = False) -> list[Client]:
+    """Clients on every worker of some servers; connections come to workers as the kernel likes."""
+    clients: list[Client] = []
+    for server in servers:
+        pids = set(await server.ready())
+        for _ in range(200):
+            client = Client(server, topic, events=events)
+            clients.append(client)
+            await asyncio.wait_for(client.is_listening.wait(), 10)
+            if {each.pid for each in clients} >= pids:
+                break
+        assert {each.pid for each in clients} >= pids
+    return clients
+
+
+def check_account(clients: list[Client], publishers: list[Publisher]) -> tuple[int, int]:
+    """All that was acknowledged, once, in one order, by everybody; what was not, at most once."""
+    acknowledged = [data for publisher in publishers for data in publisher.acknowledged]
+    doubtful = {data for publisher in publishers for data in publisher.failed}
+    for client in clients:
+        assert len(set(client.seen)) == len(client.seen), "something came twice"
+        assert set(client.seen) - doubtful == set(acknowledged), sorted(set(acknowledged) ^ set(client.seen))[:10]
+        assert client.missed == 0
+    orders = [[data for data in client.seen if data not in doubtful] for client in clients]
+    assert all(order == orders[0] for order in orders)
+    for publisher in publishers:
+        assert [data for data in orders[0] if data in set(publisher.acknowledged)] == publisher.acknowledged
+    return len(acknowledged), len(doubtful)
+
+
+async def all_seen(clients: list[Client], publishers: list[Publisher], within: float = 20) -> None:
+    wanted = {data for publisher in publishers for data in publisher.acknowledged}
+    with contextlib.suppress(AssertionError):  # what is missing is told by check_account
+        await until(lambda: all(wanted <= set(client.seen) for client in clients), within, "")
+
+
+@pytest.mark.slow
+def test_hubs_are_killed_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four workers of one `carboy run`, no configuration: each is killed in turn, so the hub is too, and is succeeded."""
+    server = Server(tmp_path / "a")
+
+    async def play() -> tuple[int, int, float, int]:
+        clients = await spread([server], "room")
+        publishers = [Publisher([server], "room", name) for name in ("p", "q")]
+        await asyncio.sleep(1)
+        kills = 0
+        for _ in range(3 if FULL else 1):
+            # The workers there are now; their successors come as these go.
+            for pid in await server.ready():
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+                await asyncio.sleep(1.5)
+        await server.ready()
+        await asyncio.sleep(1)
+        for publisher in publishers:
+            await publisher.stop()
+        await all_seen(clients, publishers)
+        sums = check_account(clients, publishers)
+        for client in clients:
+            await client.close()
+        return *sums, max(publisher.longest for publisher in publishers), kills
+
+    try:
+        acknowledged, doubtful, longest, kills = asyncio.run(play())
+    finally:
+        server.close()
+    report(capsys, kills=kills, acknowledged=acknowledged, unanswered=doubtful, longest=f"{longest:.2f} s")
+    assert acknowledged > 100
+    assert doubtful <= kills * 4
+    assert longest < 4
+
+
+@pytest.mark.slow
+def test_reload_hands_the_hub_over(tmp_path: Path) -> None:
+    """One worker and a reload: the old and the new one overlap, and nothing is lost between them."""
+    server = Server(tmp_path / "a", workers=1)
+
+    async def play() -> None:
+        (before,) = await server.ready()
+        clients = [Client(server, "room") for _ in range(3)]
+        for client in clients:
+            await client.is_listening.wait()
+        publisher = Publisher([server], "room", "p")
+        await asyncio.sleep(0.5)
+        server.process.send_signal(signal.SIGHUP)
+        await until(lambda: server.pids() not in ([], [before]) and before not in server.pids(), 40, "no reload")
+        await asyncio.sleep(1)
+        await publisher.stop()
+        await all_seen(clients, [publisher])
+        check_account(clients, [publisher])
+        assert publisher.failed == []
+        for client in clients:
+            await client.close()
+
+    try:
+        asyncio.run(play())
+    finally:
+        server.close()
+
+
+def test_workers_of_one_server_meet_through_every_door(tmp_path: Path) -> None:
+    """Through WSGI too, where nothing runs on an event loop: `app.channels.sync` and async views."""
+    server = Server(tmp_path / "a", "--interface", "wsgi", workers=2)
+
+    async def play() -> None:
+        pids = set(await server.ready())
+        published: dict[str, int] = {}
+        while set(published.values()) < pids:
+            answer = await server.request("POST", f"/publish{'-sync' if len(published) % 2 else ''}/room", str(len(published)).encode())
+            published[str(len(published))] = answer["pid"]
+            assert len(published) < 100
+        for _ in range(10):
+            assert (await server.request("GET", "/history/room"))["data"] == list(published)
+
+    try:
+        asyncio.run(play())
+    finally:
+        server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.service
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_two_nodes_on_one_redis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two servers of four workers; a worker is killed, then Redis, then a node: the rest misses nothing, and sees who is gone."""
+    pytest.importorskip("redis", reason="the library redis is not installed")
+    redis = Redis(tmp_path / "redis", keeps=True)
+    redis.start()
+    nodes = [Server(tmp_path / name, CARBOY_CHANNELS_URL=redis.url) for name in ("a", "b")]
+    figures: dict[str, Any] = {}
+
+    async def play() -> None:
+        clients = await spread(nodes, "room")
+        watcher = Client(nodes[0], "room", events=True)
+        await watcher.is_listening.wait()
+        bea = Client(nodes[1], "room", who="bea")
+        await until(lambda: ("joined", "bea") in watcher.events, 5, "bea was not seen")
+        publishers = [Publisher(nodes, "room", name) for name in ("p", "q")]
+        await asyncio.sleep(2)
+
+        # A worker. Who was there comes back by itself, on another one.
+        victim = next(pid for pid in nodes[0].pids() if pid != watcher.pid)
+        os.kill(victim, signal.SIGKILL)
+        await asyncio.sleep(1)
+        await nodes[0].ready()
+
+        # Redis, which keeps its log on disk.
+        redis.kill()
+        await asyncio.sleep(1)
+        redis.start()
+        await asyncio.sleep(2)
+        for publisher in publishers:
+            await publisher.stop()
+        await all_seen([*clients, bea], publishers)
+        figures["acknowledged"], figures["unanswered"] = check_account([*clients, bea], publishers)
+        figures["longest publication"] = f"{max(publisher.longest for publisher in publishers):.2f} s"
+        figures["clients"] = len(clients)
+        assert (await nodes[0].request("GET", "/presence/room"))["people"] == ["bea"]
+        assert watcher.events == [("joined", "bea")]
+
+        # A whole node.
+        await asyncio.gather(*(client.close() for client in clients if client.server is nodes[1]))
+        begun = time.monotonic()
+        bea.task.cancel()
+        nodes[1].kill()
+        await until(lambda: watcher.events[-1] == ("left", "bea"), 10, f"bea is still there: {watcher.events}")
+        figures["gone after"] = f"{time.monotonic() - begun:.1f} s"
+        assert (await nodes[0].request("GET", "/presence/room"))["people"] == []
+        await nodes[0].request("POST", "/publish/room", b"the rest goes on")
+        left = [client for client in clients if client.server is nodes[0]]
+        await until(lambda: all(client.seen[-1] == "the rest goes on" for client in left), 5, "not heard")
+        for client in (*left, watcher):
+            await client.close()
+
+    try:
+        asyncio.run(play())
+    finally:
+        for node in nodes:
+            node.close()
+        redis.kill()
+    report(capsys, **figures)
