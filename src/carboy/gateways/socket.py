@@ -124,8 +124,8 @@ class Wire:
     """
 
     __slots__ = (
-        "ahead", "cancels", "elsewhere", "gone", "goodbye", "has_cancelled", "is_open", "is_told", "loop", "raw_receive",
-        "raw_send", "receiver", "view",
+        "ahead", "cancels", "elsewhere", "gone", "goodbye", "has_cancelled", "is_open", "is_sending", "is_told", "loop",
+        "raw_receive", "raw_send", "receiver", "view",
     )  # fmt: skip
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -146,6 +146,8 @@ class Wire:
         #: The view has learned that the peer is gone, and does what is left to do.
         self.is_told = False
         self.has_cancelled = False
+        #: The view's task waits in `send`.
+        self.is_sending = False
         self.goodbye: asyncio.Task[None] | None = None
 
     async def receive(self, timeout: float | None) -> Event:
@@ -160,6 +162,7 @@ class Wire:
         self.receiver = asyncio.current_task()
         try:
             if self.gone is not None:
+                self.is_told = True
                 raise self.farewell()
             task = self.ahead or self.look_ahead()
             if timeout is None:
@@ -167,6 +170,7 @@ class Wire:
             elif not (await asyncio.wait((task,), timeout=timeout))[0]:
                 raise TimeoutError
             if self.gone is not None:
+                self.is_told = True
                 raise self.farewell()
             self.ahead = None
             event = task.result()
@@ -182,14 +186,30 @@ class Wire:
         Raises:
             WebSocketDisconnect: nobody is there to read it.
         """
-        if self.gone is not None:
+        is_view = asyncio.current_task() is self.view
+        self.is_sending = self.is_sending or is_view
+        try:
+            await self.put(event)
+        except WebSocketDisconnect:
+            self.is_told = True
+            raise
+        finally:
+            if is_view:
+                self.is_sending = False
+
+    async def put(self, event: Event) -> None:
+        """`send` for work beside the view; the view itself learns nothing of it.
+
+        Raises:
+            WebSocketDisconnect: nobody is there to read it.
+        """
+        if self.gone is not None or (event["type"] == "websocket.send" and not self.is_open):
             raise self.farewell()
         try:
             await self.raw_send(event)
         except OSError as error:
             # ASGI: what a server raises where the connection is closed.
-            if self.gone is None:
-                self.gone = WebSocketDisconnect(ABNORMAL)
+            self.end(WebSocketDisconnect(ABNORMAL))
             raise self.farewell() from error
         if event["type"] == "websocket.accept":
             self.is_open = True
@@ -198,9 +218,17 @@ class Wire:
         elif event["type"] == "websocket.close":
             self.is_open = False
 
+    async def perform(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Do work on the loop that has to do with this socket."""
+        return await work
+
+    @property
+    def base(self) -> Wire:
+        """The wire on the loop."""
+        return self
+
     def farewell(self) -> WebSocketDisconnect:
-        """What the view is told, and that it was told. A new one each time: an exception keeps its traceback."""
-        self.is_told = True
+        """A new one each time: an exception keeps its traceback."""
         gone = self.gone
         return WebSocketDisconnect(gone.code, gone.reason) if gone is not None else WebSocketDisconnect(ABNORMAL)
 
@@ -239,15 +267,20 @@ class Wire:
             self.goodbye = self.loop.create_task(self.say_goodbye())
 
     async def say_goodbye(self) -> None:
-        gone = WebSocketDisconnect(RESTART, "the server restarts")
+        await self.hang_up(RESTART, "the server restarts")
+
+    async def hang_up(self, code: int, reason: str) -> None:
+        """Close from beside the view, which is told by its next word, or cancelled."""
+        gone = WebSocketDisconnect(code, reason)
         try:
-            await self.send({"type": "websocket.close", "code": gone.code, "reason": gone.reason})
+            await self.put({"type": "websocket.close", "code": gone.code, "reason": gone.reason})
         except WebSocketDisconnect:
             pass  # the peer was faster
         self.end(gone)
 
     def cancel_view(self) -> None:
-        if self.cancels and self.view is not None and not self.is_told:
+        # A send that waits ends by itself: the server wakes it.
+        if self.cancels and self.view is not None and not self.is_told and not self.is_sending:
             self.is_told = self.has_cancelled = True
             self.view.cancel()
 
@@ -327,6 +360,13 @@ class CrossedWire:
     async def send(self, event: Event) -> None:
         self.wait(self.wire.send(event))
 
+    async def perform(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.wait(work)
+
+    @property
+    def base(self) -> Wire:
+        return self.wire
+
     def leave(self) -> None:
         self.wire.leave()
 
@@ -365,8 +405,8 @@ class Socket:
         self.subprotocol: str | None = None
         self.close_code: int | None = None
         self.close_reason = ""
-        #: Called when the connection is over.
-        self.at_end: Callable[[], None] | None = None
+        #: Called on the loop when the connection is over.
+        self.at_end: list[Callable[[], None]] = []
         #: With what to close where the view leaves it open.
         self.ending = (NORMAL, "")
 

@@ -152,8 +152,8 @@ async def serve(app: Any, scope: Scope, receive: Receive, send: Send, emit: Emit
             await socket.close(INTERNAL)
         raise
     finally:
-        if socket.at_end is not None:
-            socket.at_end()
+        for callback in socket.at_end:
+            callback()
         # Also where the server has cancelled us: a view in a thread learns it now.
         wire.end(WebSocketDisconnect(ABNORMAL))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -17,6 +17,10 @@ from ..core.request import Request
 from ..gateways.socket import NORMAL, WRONG_KIND, InvalidMessage, Socket, State, WebSocketDisconnect
 from ..pipeline.drive import drive
 from .leaving import forget, leaving_of, listen
+
+if TYPE_CHECKING:
+    from .channels import Message
+    from .room import Rooms
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -43,11 +47,12 @@ class WebSocket:
     def __init__(self, socket: Socket, ctx: Context) -> None:
         self.socket = socket
         self._ctx = ctx
+        self._rooms: Rooms | None = None
         leaving = leaving_of(ctx.app, ctx.request)
         if leaving is not None:
             leave = socket.wire.leave
             listen(leaving, leave)
-            socket.at_end = functools.partial(forget, leaving, leave)
+            socket.at_end.append(functools.partial(forget, leaving, leave))
 
     # -- the handshake and the end ------------------------------------------------------------------
 
@@ -189,12 +194,7 @@ class WebSocket:
             TypeError: JSON has no word for it.
             WebSocketDisconnect: the peer has gone.
         """
-        if isinstance(message, str | bytes):
-            await self.socket.send(message)
-        elif isinstance(message, bytearray | memoryview):
-            await self.socket.send(bytes(message))
-        else:
-            await self.send_json(message)
+        await self.socket.send(outgoing(self._ctx.app, message))
 
     async def send_json(self, value: Any) -> None:
         """Send a value as JSON text: a Struct of msgspec by msgspec, everything else by `app.json`.
@@ -203,15 +203,63 @@ class WebSocket:
             TypeError: JSON has no word for it.
             WebSocketDisconnect: the peer has gone.
         """
-        app: Any = self._ctx.app
-        if isinstance(value, msgspec.Struct):
-            text = msgspec.json.encode(value, enc_hook=app.json.default).decode() if hasattr(app.json, "default") else msgspec.json.encode(value).decode()
-        else:
-            text = app.json.dumps(value)
-        await self.socket.send(text)
+        await self.socket.send(json_of(self._ctx.app, value))
+
+    # -- channels -----------------------------------------------------------------------------------
+
+    async def join(
+        self, *topics: str, history: int = 0, after: str | None = None, convert: Callable[[Message], Any] | None = None
+    ) -> None:
+        """Send the messages of channels to this peer, until the socket is over or it leaves them. It accepts first.
+
+        Args:
+            topics: of `app.channels`.
+            history: how many of the latest messages to send first.
+            after: send those after this message first.
+            convert: what to send of a message; its `data` unless told.
+
+        Raises:
+            ValueError: it has joined one of them already.
+            WebSocketDisconnect: the peer has gone.
+        """
+        if self.socket.state is State.CONNECTING:
+            await self.accept()
+        self.socket.move("send")
+        if self._rooms is None:
+            from .room import Rooms
+
+            self._rooms = Rooms(self._ctx.app, self.socket, outgoing)
+        await self.socket.wire.perform(self._rooms.join(topics, history, after, convert))
+
+    async def leave(self, *topics: str) -> None:
+        """Send no more of these channels; of none of them, unless told.
+
+        Raises:
+            ValueError: it has not joined one of them.
+        """
+        if self._rooms is not None:
+            await self.socket.wire.perform(self._rooms.leave(topics))
+        elif topics:
+            raise ValueError(f"this socket has not joined {', '.join(topics)}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.request.path} {self.socket.state.value}>"
+
+
+def outgoing(app: Any, message: Any) -> str | bytes:
+    """What goes on the wire for a message: text, bytes, and anything else as JSON."""
+    if isinstance(message, str | bytes):
+        return message
+    if isinstance(message, bytearray | memoryview):
+        return bytes(message)
+    return json_of(app, message)
+
+
+def json_of(app: Any, value: Any) -> str:
+    """A Struct of msgspec by msgspec, everything else by the app's provider."""
+    if isinstance(value, msgspec.Struct):
+        return msgspec.json.encode(value, enc_hook=getattr(app.json, "default", None)).decode()
+    return str(app.json.dumps(value))
 
 
 class Messages(Generic[T]):
@@ -303,6 +351,8 @@ class BlockingWebSocket:
     receive_as = blocking(WebSocket.receive_as)
     send = blocking(WebSocket.send)
     send_json = blocking(WebSocket.send_json)
+    join = blocking(WebSocket.join)
+    leave = blocking(WebSocket.leave)
     messages = iterating(WebSocket.messages)
     __iter__ = iterating(WebSocket.__aiter__)
 

@@ -16,8 +16,22 @@ from typing import Any
 import msgspec
 from werkzeug.exceptions import HTTPException
 
-from carboy import Blueprint, Carboy, Handler, Request, WebSocket, WebSocketDisconnect, abort, after_this_request, g, request, session, url_for
-from carboy.gateways.socket import InvalidMessage
+from carboy import (
+    Blueprint,
+    Carboy,
+    Handler,
+    Request,
+    WebSocket,
+    WebSocketDisconnect,
+    abort,
+    after_this_request,
+    g,
+    request,
+    session,
+    url_for,
+)
+from carboy.core.ctx import Context
+from carboy.gateways.socket import InvalidMessage, Socket, Wire
 from carboy.realtime.websocket import BlockingWebSocket
 
 app = Carboy(__name__)
@@ -37,11 +51,11 @@ async def told(tag: str) -> list[Any]:
 @app.get("/counts")
 async def counts() -> dict[str, int]:
     gc.collect()
-    living = collections.Counter(type(each).__name__ for each in gc.get_objects())
+    living = collections.Counter(type(each) for each in gc.get_objects())
     return {
-        "contexts": living["Context"],
-        "sockets": living["Socket"],
-        "wires": living["Wire"],
+        "contexts": living[Context],
+        "sockets": living[Socket],
+        "wires": living[Wire],
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
     }
@@ -467,3 +481,28 @@ async def part_echo(ws: WebSocket) -> None:
 
 
 app.register_blueprint(part)
+
+
+@app.websocket("/rooms/<room>")
+async def rooms(ws: WebSocket, room: str) -> None:
+    await ws.join(room, history=int(request.args.get("history", 0)))
+    await ws.send("joined")
+    async for message in ws:
+        if message == "leave":
+            await ws.leave(room)
+            await ws.send("left")
+        elif message == "again":
+            try:
+                await ws.join(room)
+            except ValueError as error:
+                await ws.send(str(error))
+        else:
+            await app.channels.publish(room, message)
+
+
+@app.websocket("/sync/rooms/<room>")
+def sync_rooms(ws: BlockingWebSocket, room: str) -> None:
+    ws.join(room, convert=lambda message: {"topic": message.topic, "data": message.data})
+    ws.send("joined")
+    for message in ws:
+        app.channels.sync.publish(room, message)
