@@ -44,6 +44,11 @@ class Lifespan:
         self.leaving = asyncio.Event()
         self.told: Mapping[str, Any] = {}
 
+    @property
+    def has_notice(self) -> bool:
+        """Whether the server itself tells when it begins to leave."""
+        return LEAVING in self.told
+
     async def start(self, app: Any) -> None:
         """Enter every span of the app, in order; what was entered is left again if one fails."""
         if self.is_started:

@@ -21,6 +21,7 @@ from ..wire.body import BodyBuffer, BodyTooLarge
 from ..wire.errors import MalformedPath
 from ..wire.response import STATUS_LINES
 from .heads import AsgiHead, RsgiHead, encoded, has_body, lowered, path_in_app
+from .notice import Notice
 
 _PASSED = "carboy.passed"
 
@@ -412,8 +413,12 @@ async def serve_lifespan(app: Any, scope: Scope, receive: Any, send: Any) -> Non
         traceback.print_exc(file=sys.stderr)
         await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
         return
+    notice = Notice(app.lifespan_state.leaving.set)
+    if not app.lifespan_state.has_notice:
+        notice.begin()
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    notice.end()
     try:
         await app.shutdown()
     except Exception as error:
