@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..gateways.tornado import adapted
 from .errors import SetupError
 
 
@@ -43,6 +44,9 @@ class Mount:
             raise SetupError("a mount needs a prefix or a host; what is mounted at the root would hide the whole app")
         if kind not in (None, "asgi", "wsgi"):
             raise SetupError(f"the kind of a mount is 'asgi' or 'wsgi', not {kind!r}")
+        foreign = adapted(target)
+        if foreign is not None:
+            target, kind = foreign, "asgi"
         both = hasattr(target, "asgi_app") and hasattr(target, "wsgi_app")
         is_asgi = kind == "asgi" or (kind is None and (both or _looks_asgi(target)))
         is_wsgi = kind == "wsgi" or (kind is None and (both or not is_asgi))
