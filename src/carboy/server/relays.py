@@ -39,6 +39,8 @@ class Relays:
             await app(scope, relay.receive, relay.send)
         finally:
             self.open.discard(relay)
+            if relay.receiving is not None:
+                relay.receiving.cancel()
 
     async def leave(self, code: int) -> None:
         """Close what is open; granian waits for each peer's answer."""
@@ -57,6 +59,7 @@ class Relay:
         self.is_open = False
         #: The code, once we have closed it.
         self.closed: int | None = None
+        self.ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.receiving: asyncio.Future[Event] | None = None
 
     async def receive(self) -> Event:
@@ -64,7 +67,7 @@ class Relay:
             # Kept where it is cancelled: what it brings is the next one's.
             if self.receiving is None:
                 self.receiving = asyncio.ensure_future(self.inner_receive())
-            await asyncio.wait([self.receiving])
+            await asyncio.wait([self.receiving, self.ending], return_when=asyncio.FIRST_COMPLETED)
         if self.closed is None and self.receiving is not None:
             event, self.receiving = self.receiving.result(), None
             text, data = event.get("text"), event.get("bytes")
@@ -89,5 +92,6 @@ class Relay:
     async def close(self, code: int) -> None:
         if self.closed is None and self.is_open:
             self.closed = code
+            self.ending.set_result(None)
             with contextlib.suppress(Exception):  # it may have been closed by the peer this moment
                 await self.inner_send({"type": "websocket.close", "code": code})

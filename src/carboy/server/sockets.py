@@ -206,10 +206,10 @@ class Guest:
 
     def __init__(self, sockets: Sockets, handshake: Handshake, held: Held, receive: Receive, send: Send) -> None:
         self.sockets = sockets
-        self.handshake = handshake
+        self.handshake: Handshake = handshake
         self.held: Held | None = held
-        self.http_receive = receive
-        self.http_send = send
+        self.http_receive: Receive = receive
+        self.http_send: Send = send
         self.connection: Connection | None = None
         #: The handshake has its answer, whatever it is, or will get none from us.
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -278,6 +278,10 @@ class Guest:
                 connection.close(event.get("code", 1000), event.get("reason") or "")
             else:
                 raise RuntimeError(f"{kind} after websocket.accept; websocket.send or websocket.close may follow")
+        elif self.is_accepting:
+            from .websocket import Gone
+
+            raise Gone("the handshake is being answered, or could not be")
         elif kind == "websocket.accept" and not self.is_refusing:
             await self.accept(event)
         elif kind == "websocket.close" and not self.is_refusing:
@@ -305,7 +309,7 @@ class Guest:
 
         headers = self.handshake.answer(event)
         held = self.held
-        if held is None or self.is_accepting or held.is_released():
+        if held is None or held.is_released():
             self.is_deserted = True
             raise Gone("the client has gone before the handshake was answered")
         self.is_accepting = True
@@ -326,7 +330,7 @@ class Guest:
         finally:
             self.settle()
             # The request is over; what it stood on may go.
-            self.handshake = self.http_receive = self.http_send = None  # type: ignore[assignment]
+            del self.handshake, self.http_receive, self.http_send
 
     async def connect(self, carrier: socket.socket, connection: Connection) -> Connection:
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, carrier)
