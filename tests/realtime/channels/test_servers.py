@@ -28,19 +28,26 @@ def report(capsys: pytest.CaptureFixture[str], **figures: Any) -> None:
         print("  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items()), end=" ")
 
 
-async def spread(servers: list[Server], topic: str, events: bool = False) -> list[Client]:
-    """Clients on every worker of some servers; connections come to workers as the kernel likes."""
-    clients: list[Client] = []
+async def spread(servers: list[Server], topic: str) -> list[Client]:
+    """Clients on every worker of some servers, at most three on each; connections come to workers as the kernel likes."""
+    kept: list[Client] = []
     for server in servers:
         pids = set(await server.ready())
-        for _ in range(200):
-            client = Client(server, topic, events=events)
-            clients.append(client)
-            await asyncio.wait_for(client.is_listening.wait(), 10)
-            if {each.pid for each in clients} >= pids:
+        of_pid: dict[int, list[Client]] = {pid: [] for pid in pids}
+        for _ in range(30):
+            # Many at a time: one after the other, the same worker might take them all.
+            burst = [Client(server, topic) for _ in range(16)]
+            await asyncio.gather(*(asyncio.wait_for(client.is_listening.wait(), 20) for client in burst))
+            for client in burst:
+                if len(own := of_pid.setdefault(client.pid, [])) < 3:
+                    own.append(client)
+                else:
+                    await client.close()
+            if all(of_pid.values()):
                 break
-        assert {each.pid for each in clients} >= pids
-    return clients
+        assert all(of_pid[pid] for pid in pids)
+        kept += [client for own in of_pid.values() for client in own]
+    return kept
 
 
 def check_account(clients: list[Client], publishers: list[Publisher]) -> tuple[int, int]:
