@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import random
+import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -63,8 +67,11 @@ class Upstream:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-        self.server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128
+            daemon_threads = True
+
+        self.server = Server(("127.0.0.1", 0), Answers)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
@@ -862,6 +869,118 @@ def test_it(client, upstream):
     )
 
     assert "1 passed" in said
+
+
+# -- the chapter ------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_chapters_example_passes_its_tests(tmp_path: Path) -> None:
+    """`docs/examples/client`, run as a project of its own."""
+    shutil.copytree(DOCS / "examples" / "client", tmp_path / "project")
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
+
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path / "project").stdout
+
+    assert "3 passed" in said, said
+
+
+def test_the_chapter_lists_the_settings_as_they_are() -> None:
+    """Each key, in their order, with its default."""
+    rows = re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \| (.*?) \|", (DOCS / "client.md").read_text(), re.MULTILINE)
+    defaults = {name: getattr(Settings(), name.lower()) for name, _ in rows}
+
+    assert [name.lower() for name, _ in rows] == list(Settings.__struct_fields__)
+    for name, told in rows:
+        value = defaults[name]
+        if isinstance(value, bool):
+            assert told == ("yes" if value else "no"), name
+        elif isinstance(value, int | float):
+            assert float(told) == value, name
+
+
+# -- under carboy run -------------------------------------------------------------------------------
+
+FAN_OUT = """
+import asyncio, os, time
+from carboy import Carboy
+
+app = Carboy(__name__)
+UPSTREAM = os.environ["UPSTREAM"]
+
+@app.get("/ten")
+async def ten():
+    began = time.perf_counter()
+    answers = await asyncio.gather(*(app.http.get(f"{UPSTREAM}/second?{n}") for n in range(10)))
+    return {"seconds": time.perf_counter() - began, "answers": [each.text for each in answers]}
+
+@app.get("/quick")
+async def quick():
+    return "quick"
+"""
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[int(len(values) * share)]
+
+
+@pytest.mark.slow
+def test_ten_calls_take_as_long_as_one_and_nobody_waits(upstream: Upstream, tmp_path: Any, free_port: int) -> None:
+    """Ten calls of a second in one view take about a second; other requests are answered meanwhile as quickly as before."""
+
+    def second(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(1.0)
+        give(handler)
+
+    upstream.pages["/second"] = second
+    (tmp_path / "fan.py").write_text(FAN_OUT)
+    command = [sys.executable, "-m", "carboy", "run", "fan:app", "-w", "1", "--control", "off", "--port", str(free_port)]
+    base = f"http://127.0.0.1:{free_port}"
+    process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "UPSTREAM": upstream.url}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with httpx2.Client(timeout=20) as client:
+            wait_until_served(client, base)
+            client.get(base + "/ten")  # makes the pool
+
+            def latencies(until: Callable[[], bool]) -> list[float]:
+                taken = []
+                while not until():
+                    began = time.perf_counter()
+                    assert client.get(base + "/quick").text == "quick"
+                    taken.append(time.perf_counter() - began)
+                return taken
+
+            end = time.monotonic() + 1.2
+            before = latencies(lambda: time.monotonic() > end)
+            told: list[httpx2.Response] = []
+            asking = [threading.Thread(target=lambda: told.append(httpx2.get(base + "/ten", timeout=20))) for _ in range(3)]
+            for each in asking:
+                each.start()
+            during = latencies(lambda: not any(each.is_alive() for each in asking))
+    finally:
+        process.terminate()
+        process.wait(20)
+
+    seconds = [answer.json()["seconds"] for answer in told]
+    print(f"ten calls: {', '.join(f'{each:.2f}' for each in seconds)} s; others' p99 {percentile(before, 0.99) * 1e3:.1f} ms before,", end=" ")
+    print(f"{percentile(during, 0.99) * 1e3:.1f} ms during ({len(before)} and {len(during)} requests)")
+    assert all(answer.json()["answers"] == ["ok"] * 10 for answer in told) and len(told) == 3
+    assert max(seconds) < 2.5
+    # A view that blocked would show here as a second.
+    assert max(during) < 0.9 and len(during) > 20
+
+
+def wait_until_served(client: httpx2.Client, base: str) -> None:
+    end = time.monotonic() + 30
+    while True:
+        try:
+            client.get(base + "/quick")
+        except httpx2.TransportError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        else:
+            return
 
 
 @pytest.fixture
