@@ -378,6 +378,7 @@ def carboy_cases() -> dict[str, Callable[[], Work]]:
     from carboy import Carboy, Response, jsonify, render_template, request, session
     from carboy.core.ctx import Context
     from carboy.core.request import Request
+    from carboy.gateways.cgi import answer
 
     root = _templates()
     (root / "static").mkdir()
@@ -479,6 +480,18 @@ def carboy_cases() -> dict[str, Callable[[], Work]]:
         assert table.match("", target, "GET") is not None
         return plain(lambda: table.match("", target, "GET"))
 
+    def match_among(count: int, target: str) -> Work:
+        table = _many(count).plans.table
+        assert table.match("", target, "GET") is not None
+        return plain(lambda: table.match("", target, "GET"))
+
+    def by_cgi(target: str, expect: bytes) -> Work:
+        """The way of the CGI and FastCGI doors, from the environ to the bytes for the web server."""
+        sent: list[bytes] = []
+        assert answer(app, environ_of("GET", target, HEADERS), sent.append) and b"".join(sent).endswith(expect)
+        template = environ_of("GET", target, HEADERS)
+        return plain(lambda: answer(app, template.copy(), len))
+
     def context() -> Work:
         shallow = Request(environ.copy())
 
@@ -514,6 +527,9 @@ def carboy_cases() -> dict[str, Callable[[], Work]]:
         "loop sync view": lambda: on_loop(app, "/json"),
         "bare rsgi": lambda: by_rsgi(bare_rsgi, "/json", expect=HELLO),
         "rsgi json": lambda: by_rsgi(app.__rsgi__, "/async/json", expect=wsgi_text(app, "/json")),
+        "rsgi params": lambda: by_rsgi(app.__rsgi__, "/async/users/42?q=x&page=2", expect=wsgi_text(app, "/users/42?q=x&page=2")),
+        "rsgi template": lambda: by_rsgi(app.__rsgi__, "/async/page", expect=wsgi_text(app, "/page")),
+        "cgi and fastcgi json": lambda: by_cgi("/json", wsgi_text(app, "/json")),
         "match fixed": lambda: match("/json"),
         "match int": lambda: match("/users/42"),
         "request": lambda: plain(lambda: Request(environ)),
@@ -523,8 +539,10 @@ def carboy_cases() -> dict[str, Callable[[], Work]]:
         "hooks none": lambda: by_wsgi(hooked(0, 0), "/json"),
         "hooks 1 before": lambda: by_wsgi(hooked(1, 0), "/json"),
         "hooks 5 before": lambda: by_wsgi(hooked(5, 0), "/json"),
+        "hooks 20 before": lambda: by_wsgi(hooked(20, 0), "/json"),
         "hooks 1 after": lambda: by_wsgi(hooked(0, 1), "/json"),
         "hooks 5 after": lambda: by_wsgi(hooked(0, 5), "/json"),
+        "hooks 20 after": lambda: by_wsgi(hooked(0, 20), "/json"),
         "session untouched": lambda: by_wsgi(keyed, "/json"),
         "session untouched, with cookie": lambda: by_wsgi(keyed, "/json", headers=with_cookie),
         "session read": lambda: by_wsgi(keyed, "/visit", headers=with_cookie),
@@ -536,6 +554,9 @@ def carboy_cases() -> dict[str, Callable[[], Work]]:
     for count_ in (10, 100, 1000, 10000):
         cases[f"routes {count_}, fixed"] = lambda count_=count_: by_wsgi(_many(count_), "/json")
         cases[f"routes {count_}, int"] = lambda count_=count_: by_wsgi(_many(count_), "/users/42")
+        cases[f"match among {count_}, fixed"] = lambda count_=count_: match_among(count_, "/json")
+        cases[f"match among {count_}, int"] = lambda count_=count_: match_among(count_, "/users/42")
+        cases[f"match among {count_}, the last"] = lambda count_=count_: match_among(count_, f"/other{count_ - 3}/x")
     for count_ in (4, 20, 60):
         cases[f"headers {count_}, wsgi"] = lambda count_=count_: by_wsgi(app, "/json", headers=headers(count_))
         cases[f"headers {count_}, asgi"] = lambda count_=count_: by_asgi(app, "/async/json", headers=headers(count_))

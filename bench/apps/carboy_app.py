@@ -48,7 +48,7 @@ def make(name: str, is_async: bool) -> Any:
     app.add_url_rule("/sync", "sync", message)
     for number in range(OTHERS):
         app.add_url_rule(f"/other{number}/<name>", f"other{number}", lambda name: MESSAGE)
-    if is_async and hasattr(app, "websocket"):
+    if is_async:
 
         @app.websocket("/ws")
         async def echo(ws):
