@@ -123,8 +123,8 @@ class Plans:
                     return entry
             # Not by the Upgrade field that the adapter has seen: a door that carries sockets does not come here.
             rule, values = ctx.url_adapter.match(return_rule=True, websocket=False)
-        except WebsocketMismatch:
-            request.routing_exception = UpgradeRequired()
+        except WebsocketMismatch as error:
+            request.routing_exception = UpgradeRequired() if _may_upgrade(request) else error
             return None
         except HTTPException as error:
             request.routing_exception = error
@@ -528,6 +528,12 @@ def _hints(view: Callable[..., Any]) -> dict[str, Any]:
         for name, text in getattr(function, "__annotations__", {}).items():
             found[name] = namespace.get(text, text) if isinstance(text, str) else text
         return found
+
+
+def _may_upgrade(request: Any) -> bool:
+    """Whether an answer may ask for a WebSocket: not over HTTP/2 (RFC 9113 §8.2.2), nor at a door that carries none."""
+    environ = request.environ
+    return "asgi.scope" in environ and str(environ["SERVER_PROTOCOL"]).startswith("HTTP/1")
 
 
 def _preprocess_values(function: Callable[..., Any], ctx: Context) -> None:
