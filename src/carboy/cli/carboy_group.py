@@ -33,6 +33,12 @@ def _check() -> click.Command:
     return check_command
 
 
+def _services() -> click.Command:
+    from .services import services_command
+
+    return services_command
+
+
 def _ctl() -> click.Command:
     from .ctl import ctl_command
 
@@ -71,6 +77,7 @@ VERBS: dict[str, tuple[str, Callable[[], click.Command]]] = {
     "routes": ("List the routes: method, rule, endpoint, colour, file:line.", _routes),
     "plan": ("Show the whole way of one request, a step a line.", _plan),
     "check": ("Find mistakes of setup: views, rules, settings.", _check),
+    "services": ("List what runs beside the requests: protocols, background loops.", _services),
     "ctl": ("Ask or tell a running server: status, reload, stop, scale.", _ctl),
     "shell": ("Python with the application loaded; 'await' works.", _shell),
     "flask": ("The 'flask' command, on Carboy: 'carboy flask db upgrade'.", _flask),

@@ -21,6 +21,7 @@ from ..core.errors import SetupError
 from ..gateways.sockets import Address, Kind, open_socket, remove_own_path, url_of
 from ..gateways.sockets import inode as inode_of
 from ..pipeline.step import is_async, origin
+from . import twisted
 from .connections import Connection, Datagrams, ProtocolConnection, StreamConnection
 from .tasks import CLEANUP, time_left
 
@@ -71,7 +72,7 @@ class Listener:
         self.url = address.url
         self.accepted = self.refused = self.failed = self.received = 0
         self.open: set[Any] = set()
-        self._server: asyncio.Server | asyncio.DatagramTransport | None = None
+        self._server: asyncio.Server | asyncio.DatagramTransport | twisted.Port | None = None
         self._owned: tuple[int, int] | None = None
         self._told_refused: float | None = None
 
@@ -117,6 +118,9 @@ class Listener:
             log.info("%s listens at %s", self.name, self.url)
         self.url = url_of(bound, self.address.kind)
         loop = asyncio.get_running_loop()
+        if twisted.is_factory(self.handler):
+            self._server = twisted.Port(self, bound)
+            return
         if self.address.kind == "udp":
             self._server, _ = await loop.create_datagram_endpoint(lambda: Datagrams(self), sock=bound)
             return
@@ -147,17 +151,19 @@ class Listener:
         if self._owned is not None:
             remove_own_path(self.address.path, self._owned)
             self._owned = None
-        for connection in tuple(self.open):
-            if isinstance(connection, Connection):
-                connection.leave()
+        for connection in self.peers():
+            connection.leave()
 
     def give_up(self) -> int:
         """Cut off what is still open; return how many."""
-        left = [each for each in self.open if isinstance(each, Connection) and not each.is_lost]
-        for connection in tuple(self.open):
-            if isinstance(connection, Connection):
-                connection.give_up()
-        return len(left)
+        left = sum(not each.is_lost for each in self.peers())
+        for connection in self.peers():
+            connection.give_up()
+        return left
+
+    def peers(self) -> list[Any]:
+        """What is open, but for the ends of datagrams."""
+        return [each for each in self.open if not isinstance(each, asyncio.Task)]
 
 
 class Listeners:
@@ -197,7 +203,13 @@ class Listeners:
         Raises:
             SetupError: the address, the handler or a limit is none, two services are the same, or the app runs already.
         """
-        must_be_handler(kind, handler)
+        if twisted.is_factory(handler):
+            if kind == "udp" or tls is not None or idle_timeout is not None:
+                raise SetupError(f"listen_{kind} takes a factory of Twisted's for streams only, and leaves TLS and time-outs to Twisted")
+            if twisted.reactor_lifespan not in self.app.lifespan_functions:
+                self.app.lifespan_functions.append(twisted.reactor_lifespan)
+        else:
+            must_be_handler(kind, handler)
         if kind == "unix":
             address = Address("unix", path=os.path.abspath(os.fspath(where)), name=name or "", backlog=backlog, mode=mode)  # type: ignore[arg-type]  # a path
         else:
@@ -289,7 +301,8 @@ def must_be_handler(kind: str, handler: Any) -> None:
     what = (
         "an asyncio.DatagramProtocol class, or a function without arguments that makes one"
         if kind == "udp"
-        else "a coroutine function `async def handle(reader, writer)`, an asyncio.Protocol class, or a function without arguments that makes one"
+        else "a coroutine function `async def handle(reader, writer)`, an asyncio.Protocol class, a function"
+        " without arguments that makes one, or a factory of Twisted's"
     )
     if not callable(handler):
         raise SetupError(f"listen_{kind} takes {what}, not {handler!r}")
