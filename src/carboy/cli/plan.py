@@ -13,6 +13,7 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.test import EnvironBuilder
 
 from ..core.journey import find_error_handler
+from ..gateways.websocket import SocketPlan
 from ..pipeline.plan import Plan
 from ..pipeline.step import Step, is_async, origin
 from .listing import show, table
@@ -37,7 +38,7 @@ Row = tuple[str, str, str, str]
 def plan_command(ctx: click.Context, method: str, path: str, interface: str) -> None:
     """Show the whole way of a request, a step a line: 'carboy plan GET /posts/3'.
 
-    PATH may be a whole URL, where hosts or subdomains matter. No view and no hook is called. A request that no route
+    METHOD is WS for the handshake of a WebSocket. PATH may be a whole URL, where hosts or subdomains matter. No view and no hook is called. A request that no route
     answers has a way too, and so has a redirect.
     """
     if path.isalpha() and "/" in method:
@@ -58,21 +59,26 @@ def lines(app: Any, method: str, url: str, interface: str = "asgi") -> list[str]
 
     Args:
         app: the application; its class is the user's own.
-        method: upper-case.
+        method: upper-case; WS for a handshake.
         url: a path with or without a query, or a whole URL.
         interface: the door.
     """
-    environ = EnvironBuilder(path=url, method=method).get_environ()
+    is_socket = method == "WS"
+    environ = EnvironBuilder(path=url, method="GET" if is_socket else method).get_environ()
+    if interface == "asgi":
+        environ["asgi.scope"] = {}  # an app that is asked for a socket's page looks for the door here
     mount = app.mounts.find(environ["HTTP_HOST"], environ["PATH_INFO"]) if app.mounts else None
     if mount is not None:
         row = ("mount", f"{mount.host or ''}{mount.prefix}", "", _place(mount.target))
         return [f"{method} {url}: goes to the application mounted at {mount.prefix or mount.host}", "", *_table([row])]
     on_loop = interface in {"asgi", "rsgi"}
-    ctx = app.find(app.request_class(environ), on_loop)
+    request = app.request_class(environ)
+    ctx = app.find_socket(request) if is_socket else app.find(request, on_loop)
     error = ctx.request.routing_exception
     head = _miss(error) if error is not None else f"answered by {ctx.request.endpoint}"
     colour = "async" if ctx.plan.is_async else "sync"
-    line = f"A plan in {colour} colour, {_driven(ctx.plan, on_loop)}."
+    driven = _held(ctx.plan) if is_socket else _driven(ctx.plan, on_loop)
+    line = f"A plan in {colour} colour, {driven}."
     return [f"{method} {url}: {head}", line, "", *_table(_rows(app, ctx, error, interface))]
 
 
@@ -85,6 +91,12 @@ def _driven(plan: Plan, on_loop: bool) -> str:
     if not on_loop:
         return "run in the server's own thread; there is no event loop"
     return "one hop to a worker thread for the whole way"
+
+
+def _held(plan: SocketPlan) -> str:
+    """The same for a socket; what stands after the view runs at the accept, or on the refusal."""
+    held = "in one thread for as long as the socket is open" if plan.terms.holds_thread else _driven(plan, True)
+    return f"{held}; after steps run at the accept, or on the answer that refuses"
 
 
 def _rows(app: Any, ctx: Any, error: HTTPException | None, interface: str) -> Iterator[Row]:
@@ -111,7 +123,7 @@ def _named(app: Any, request: Any, step: Step) -> tuple[str, str]:
     """What to call a step, and where it is written; the engine's own steps by what they do for the application."""
     view = app.view_functions.get(request.endpoint) if request.endpoint is not None else None
     if step.phase == "view" and view is not None and step.function is view:
-        (answerer, *_) = answerers_of(view, {request.method})
+        (answerer, *_) = answerers_of(view, {_method(request)})
         return answerer.name, answerer.where
     if step.phase == "bind":
         return _bound(app, request, view), ""
@@ -120,13 +132,20 @@ def _named(app: Any, request: Any, step: Step) -> tuple[str, str]:
     return step.name.rpartition("<locals>.")[2].lstrip("_"), near(step.where)
 
 
+def _method(request: Any) -> str:
+    """As `carboy routes` names it."""
+    return "WS" if request.url_rule is not None and request.url_rule.websocket else str(request.method)
+
+
 def _bound(app: Any, request: Any, view: Any) -> str:
     """The parameters that the view is given."""
     given = list(request.view_args or ())
     if view is not None:
         per_method = getattr(view, "per_method", None)
-        called = per_method.for_method(request.method) if per_method is not None and per_method.view is view else None
-        given += app.plans.wanted(called or view, set(request.url_rule.arguments))
+        is_socket = request.url_rule.websocket
+        method = "WEBSOCKET" if is_socket else request.method
+        called = per_method.for_method(method) if per_method is not None and per_method.view is view else None
+        given += app.plans.wanted(called or view, set(request.url_rule.arguments), is_socket)
     return ", ".join(given) or "(nothing)"
 
 

@@ -55,7 +55,7 @@ def routes_of(app: Any, *, all_methods: bool = False) -> list[Route]:
     """
     routes = []
     for rule in app.url_map.iter_rules():
-        methods = rule.methods or ({"WS"} if getattr(rule, "websocket", False) else {"ANY"})
+        methods = {"WS"} if rule.websocket else rule.methods or {"ANY"}
         if not all_methods and methods - AUTOMATIC:
             methods = methods - AUTOMATIC
         view = app.view_functions.get(rule.endpoint)
@@ -120,7 +120,7 @@ def _nobody(methods: Iterable[str]) -> Answerer:
 
 def _method_of(cls: type | None, method: str) -> Callable[..., Any] | None:
     """The function of a class view that answers a method."""
-    names = ("head", "get") if method == "HEAD" else (method.lower(),)
+    names = ("head", "get") if method == "HEAD" else ("websocket",) if method == "WS" else (method.lower(),)
     for name in names if cls is not None else ():
         function = getattr(cls, name, None)
         if inspect.isfunction(function):
