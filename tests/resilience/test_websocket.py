@@ -196,7 +196,6 @@ def test_many_frames_in_one_piece(server):
         (frame(PING, b"x", fin=False), 1002),
         (frame(CONT, b"x"), 1002),
         (frame(TEXT, b"x", fin=False) + frame(TEXT, b"x"), 1002),
-        (frame(TEXT, b"x", fin=False) + frame(CLOSE, close_with(1000)), 1002),
         (frame(CLOSE, b"x"), 1002),
         (frame(CLOSE, close_with(999)), 1002),
         (frame(CLOSE, close_with(1004)), 1002),
@@ -247,6 +246,15 @@ def test_close_without_a_code(server, wait_until):
 
         assert client.read_close() == (1005, "")
     wait_until(lambda: [1005, ""] in facts(server)["seen"], 3)
+
+
+def test_close_between_fragments_is_answered(server):
+    """A control frame may stand there; the message is given up."""
+    with Client(server.port) as client:
+        client.send(TEXT, b"x", fin=False)
+        client.send(CLOSE, close_with(1000))
+
+        assert client.read_close() == (1000, "")
 
 
 def test_end_without_a_close_is_1006(server, wait_until):

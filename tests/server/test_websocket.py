@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from random import Random
 
 import pytest
 
@@ -270,6 +271,29 @@ def test_inspection_gives_up_one_who_does_not_read():
         assert "abort" not in transport.said
         connection.inspect(connection.stalled_at + 46, 20, 20, 45)
         assert "abort" in transport.said
+
+    run(scenario)
+
+
+def test_noise_raises_nothing():
+    """Bytes of any kind, in pieces of any size, end in a close code or wait for more."""
+    random = Random(6455)
+
+    async def scenario():
+        for _ in range(300):
+            connection, _ = connect(2000, DEFLATE)
+            good = [frame(random.choice([0, 1, 2, 8, 9, 10]), random.randbytes(random.choice([0, 2, 100, 300])), fin=random.random() < 0.7)]
+            noise = bytearray(b"".join(good * random.randrange(1, 5)) + random.randbytes(random.randrange(60)))
+            for _ in range(random.randrange(4)):
+                noise[random.randrange(len(noise))] = random.randrange(256)
+            while noise:
+                size = random.randrange(1, 80)
+                connection.data_received(bytes(noise[:size]))
+                del noise[:size]
+                while connection.messages:
+                    await connection.receive()
+            connection.eof_received()
+            assert (await connection.receive())["code"] in range(1000, 5000)
 
     run(scenario)
 

@@ -112,7 +112,10 @@ class Finder:
     def __init__(self, listening: socket.socket, most: int) -> None:
         self.port: int = listening.getsockname()[1]
         #: Ours are put above granian's, so that a search does not walk over them.
-        self.floor = max(3, min(most + _OTHERS, descriptor_limit() // 2))
+        limit = descriptor_limit()
+        self.floor = max(3, min(most + _OTHERS, limit // 2))
+        #: Where the search ends. With few descriptors granian's stand among ours.
+        self.ceiling = self.floor if self.floor == most + _OTHERS else limit
         # PERF: 0.4 µs a number, where socket.socket(fileno=…) takes 3. PyDLL: the call never blocks, so the
         # interpreter's lock is kept.
         self.getpeername = ctypes.PyDLL(None).getpeername
@@ -167,7 +170,7 @@ class Finder:
         getpeername, raw, buffer, length = self.getpeername, self.raw, self.buffer, self.length
         reference = ctypes.byref(length)
         nothing = 0
-        for number in range(3, self.floor):
+        for number in range(3, self.ceiling):
             length.value = 128
             if getpeername(number, buffer, reference) == 0:
                 nothing = 0

@@ -136,6 +136,17 @@ class Sparing(Extension):
         return frame if len(frame.data) < LEAST_DEFLATED else self.inner.encode(frame)
 
 
+class Wire(Protocol):
+    """The library's protocol, but a close may come between the fragments of a message."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            # RFC 6455 §5.4 and §5.5.1: a control frame may stand there, and the message will not be ended any more.
+            # The library calls it 1002; Autobahn's case 7.1.5 wants the close to be answered.
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class Connection(asyncio.Protocol):
     """The socket's two ends, from the 101 on.
 
@@ -152,7 +163,7 @@ class Connection(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(self, handshake: Handshake, key: int, most: int, ended: Callable[[Connection], None]) -> None:
-        self.wire = Protocol(Side.SERVER, state=State.OPEN, max_size=most or None, logger=_log)
+        self.wire = Wire(Side.SERVER, state=State.OPEN, max_size=most or None, logger=_log)
         self.wire.extensions = handshake.extensions
         self.key = key
         self.ended = ended
