@@ -32,6 +32,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Carboy:
 
     app.register_blueprint(accounts.bp)
     app.register_blueprint(posts.bp)
+    app.register_blueprint(posts.live_bp)
     app.register_blueprint(dashboard.bp)
     app.register_blueprint(api.bp)
     app.register_blueprint(commands.bp)

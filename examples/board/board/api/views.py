@@ -14,6 +14,7 @@ from ..database import get_db
 from ..forms import Form
 from ..paging import asked_span
 from ..posts import queries
+from ..posts.live import announce_comment, announce_post
 from ..posts.rules import find_post, find_topic, own, read_comment, read_post, remove_post
 
 bp = Blueprint("api", __name__, url_prefix="/api")
@@ -48,6 +49,7 @@ class Posts(Handler):
         post_id = queries.add_post(
             get_db(), author_id=g.user["id"], topic_id=topic_id, title=title, body=body
         )
+        announce_post(find_post(post_id))
         return whole_post(find_post(post_id)), 201, {"Location": url_for("api.post", id=post_id)}
 
 
@@ -71,13 +73,14 @@ class Comments(Handler):
     @login_required
     def post(self, request: Request, id: int) -> ResponseReturnValue:
         """Comment on a post: ``{"body": …}``."""
-        find_post(id)
+        post = find_post(id)
         form = sent_form(request)
         body = read_comment(form)
         if not form.ok:
             return refusal(form)
         comment_id = queries.add_comment(get_db(), post_id=id, author_id=g.user["id"], body=body)
         comment = queries.comment(get_db(), comment_id) or abort(404)
+        announce_comment(post, comment)
         return one_comment(comment), 201
 
 

@@ -21,6 +21,7 @@ from ..database import get_db
 from ..forms import Form
 from ..paging import asked_span
 from . import queries
+from .live import announce_comment, announce_gone, announce_post
 from .pictures import Picture, PictureRefused, delete_picture, keep_picture, pictures_folder
 from .rules import find_post, find_topic, own, read_comment, read_post, remove_post
 
@@ -92,6 +93,7 @@ def write() -> ResponseReturnValue:
             post_id = queries.add_post(
                 get_db(), author_id=g.user["id"], topic_id=topic_id, title=title, body=body, picture=picture
             )
+            announce_post(find_post(post_id))
             flash("Your post is on the board.", "good")
             return redirect(url_for(".read", post_id=post_id))
     return render_template("posts/write.html", form=form, topics=topics, post=None), form.status
@@ -135,6 +137,7 @@ def comment(post_id: int) -> ResponseReturnValue:
     if not form.ok:
         return show_post(post, form)
     comment_id = queries.add_comment(get_db(), post_id=post_id, author_id=g.user["id"], body=body)
+    announce_comment(post, queries.comment(get_db(), comment_id) or abort(404))
     return redirect(url_for(".read", post_id=post_id, _anchor=f"comment-{comment_id}"))
 
 
@@ -144,6 +147,7 @@ def delete_comment(comment_id: int) -> ResponseReturnValue:
     """Delete one's comment."""
     comment = own(queries.comment(get_db(), comment_id) or abort(404, "There is no such comment."))
     queries.delete_comment(get_db(), comment_id)
+    announce_gone(comment["post_id"], comment_id)
     flash("Your comment is deleted.", "good")
     return redirect(url_for(".read", post_id=comment["post_id"], _anchor="comments"))
 
