@@ -164,6 +164,7 @@ def text(found: dict[str, Any]) -> str:
         ("the longest", f"{found['most']:.0f} ms"),
         ("of that the driver's own delay, p99", f"{found['late_p99']:.1f} ms"),
         ("processor time of the servers", f"{found['server_cores']:.2f} cores, {found['server_ms']:.2f} ms a request"),
+        ("so that two cores are full at about", f"{(2 - found['driver_cores']) / found['server_ms'] * 1000:,.0f} requests a second"),
         ("processor time of the load driver", f"{found['driver_cores']:.2f} cores"),
         ("memory of a worker", f"{found['memory']:.0f} MiB"),
         ("an answer on the wire", f"{found['body'] / 1000:.1f} kB ({found['encoding']})"),

@@ -35,7 +35,9 @@ def python_of(name: str) -> str:
     python = home / "bin" / "python"
     done = home / "requirements"
     requirements = [pin if pin != "." else f"--editable={HERE.parent}" for pin in pins()[name]]
-    wanted = "\n".join([sys.version, *requirements])
+    # What this repository asks for may change without a change of its pin.
+    needs = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["dependencies"] if "." in pins()[name] else []
+    wanted = "\n".join([sys.version, *requirements, *needs])
     if done.exists() and done.read_text() == wanted:
         return str(python)
     print(f"making the environment of {name} in {home} ...", file=sys.stderr)

@@ -250,8 +250,9 @@ class Run:
                     if headers is None:
                         continue
                     if number and time.monotonic() + longest > deadline:
-                        self.say(f"no time for more of round {number + 1}: {work.name}")
-                        break
+                        self.note(work, found)
+                        self.say(f"no time for more of these than {number} rounds and a part of the next, up to {work.name}")
+                        return
                     begin = time.monotonic()
                     try:
                         if number == 0:
