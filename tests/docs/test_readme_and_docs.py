@@ -30,7 +30,7 @@ EXAMPLES = DOCS / "examples"
 #: The pages that this file answers for; others have tests of their own.
 OWN = (
     "lifecycle", "layout", "dependencies", "quickstart", "colours", "extending", "coming-from-flask", "flask-differences", "testing",
-    "doors", "index", "client",
+    "doors", "index", "client", "services",
 )  # fmt: skip
 PAGES = {"README.md": PROJECT / "README.md"} | {f"docs/{name}.md": DOCS / f"{name}.md" for name in OWN}
 FENCE = re.compile(r"(?:<!-- (?P<file>\S+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
