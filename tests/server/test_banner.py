@@ -37,6 +37,23 @@ def test_door_says_its_trade(options, views, words):
     assert words in text({**BOARD, "sync_views": views[0], "async_views": views[1]}, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, None),
+        ({"interface": "wsgi"}, "3 WebSocket routes are not served by this door, only by --interface asgi"),
+        ({"interface": "rsgi"}, "3 WebSocket routes are not served by this door"),
+        ({"fastcgi": "unix:/x"}, "3 WebSocket routes are not served by this door"),
+        ({"websockets": False}, "3 WebSocket routes are not served by --no-websockets"),
+    ],
+)
+def test_door_that_carries_no_sockets_says_so(options, words):
+    """An application with WebSocket routes behind a door without them: a line says it at the start."""
+    shown = text({**BOARD, "sockets": 3}, **options)
+
+    assert words in shown if words else "WebSocket" not in shown
+
+
 def test_strangers_application_tells_nothing():
     """A plain callable has no routes to count; the line stays whole."""
     shown = lines({"is": "ready", "app": "x:app", "routes": None}, "x:app", Options(), 1, "http://h:1", False)

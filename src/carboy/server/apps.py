@@ -32,6 +32,8 @@ class Served:
     #: How many of its views are `def`, and how many `async def`.
     sync_views: int | None = None
     async_views: int | None = None
+    #: How many of its routes are WebSockets.
+    sockets: int = 0
 
     @property
     def is_carboy(self) -> bool:
@@ -113,7 +115,8 @@ def describe(app: Any, target: str | None) -> Served:
         return Served(app, target or name)
     routes = sum(1 for _ in url_map.iter_rules())
     coloured = [inspect.iscoroutinefunction(inspect.unwrap(view)) for view in views.values()]
-    return Served(app, name, routes, len(coloured) - sum(coloured), sum(coloured))
+    sockets = sum(rule.websocket for rule in url_map.iter_rules())
+    return Served(app, name, routes, len(coloured) - sum(coloured), sum(coloured), sockets)
 
 
 def largest_body(served: Served, otherwise: int) -> int | None:

@@ -28,8 +28,19 @@ def lines(served: Message, target: str | None, options: Options, size: int, url:
         what,
         f"  at    {url}  ·  {size} worker{'s' if size != 1 else ''}{auto}  ·  main process {os.getpid()}",
         f"  door  {door(served, options)}",
+        *refused(served, options),
         "  stop  Ctrl-C" + ("  ·  carboy ctl status | reload | stop | scale N" if has_control else ""),
     ]
+
+
+def refused(served: Message, options: Options) -> list[str]:
+    """What this door cannot carry, though the application has it."""
+    sockets = served.get("sockets")
+    is_carried = options.fastcgi is None and options.interface == "asgi" and options.websockets
+    if not sockets or is_carried:
+        return []
+    why = "--no-websockets" if options.interface == "asgi" and options.fastcgi is None else "this door, only by --interface asgi"
+    return [f"  note  {sockets} WebSocket route{'s are' if sockets != 1 else ' is'} not served by {why}: every handshake is refused"]
 
 
 def door(served: Message, options: Options) -> str:

@@ -291,6 +291,7 @@ class Worker:
                 "routes": served.routes,
                 "sync_views": served.sync_views,
                 "async_views": served.async_views,
+                "sockets": served.sockets,
             }
         )
 
