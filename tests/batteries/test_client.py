@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -639,6 +640,39 @@ def test_the_requests_ids_go_along_and_its_secrets_do_not(upstream: Upstream) ->
     }  # fmt: skip
     assert not set(headers) & set(second)
     assert first["user-agent"].startswith(__name__)
+
+
+def test_the_span_at_hand_is_handed_on_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenTelemetry's own propagator writes the trace context, and the client's is not handed on beside it."""
+    api = types.ModuleType("opentelemetry.propagate")
+    api.inject = lambda carrier: carrier.update(traceparent="00-the-span-01")  # type: ignore[attr-defined]  # what tests stand in for
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", types.ModuleType("opentelemetry.sdk.trace"))
+    monkeypatch.setitem(sys.modules, "opentelemetry.propagate", api)
+    app = make_app()
+
+    headers = {"x-request-id": "r-1", "traceparent": "00-the-clients-01", "tracestate": "a=b"}
+    with app.test_request_context("/", headers=headers), app.http.fake() as upstream:
+        call = upstream.get("https://a.example/").respond()
+        app.http.sync.get("https://a.example/")
+
+    sent = call.calls[0].headers
+    assert (sent["traceparent"], sent["x-request-id"], "tracestate" in sent) == ("00-the-span-01", "r-1", False)
+
+
+def test_proxies_of_the_environment_count(upstream: Upstream, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call goes through HTTP_PROXY, retries and all; a guarded one does not, and `trust_env=False` neither."""
+    monkeypatch.setenv("http_proxy", upstream.url)
+    upstream.pages["http://far.example/"] = after_failures(1)
+    call = ask(make_app())
+
+    answer = call("GET", "http://far.example/")
+
+    assert (answer.status_code, answer.extensions["carboy.attempts"]) == (200, 2)
+    with pytest.raises(AddressRefused):
+        call("GET", upstream.url + "/", public=True)
+    assert len(upstream.heads) == 2
+    with pytest.raises(httpx2.ConnectError):
+        ask(make_app(HTTP_CLIENT_TRUST_ENV=False))("GET", "http://far.invalid/", retries=0)
 
 
 def test_what_a_call_says_itself_is_kept(upstream: Upstream) -> None:

@@ -98,9 +98,18 @@ class HTTPClient(Caller):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        errors: list[Exception] = []
         for verbs in (self, self.public):
-            await verbs.close()
-            verbs.sync.close()
+            try:
+                await verbs.close()
+            except Exception as failure:  # the others are to be closed all the same
+                errors.append(failure)
+            try:
+                verbs.sync.close()
+            except Exception as failure:  # as above
+                errors.append(failure)
+        if errors:
+            raise ExceptionGroup("some connections to other servers could not be closed", errors)
 
 
 class PublicCaller(Caller):
