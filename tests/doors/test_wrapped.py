@@ -89,5 +89,5 @@ def test_send_of_a_server_may_give_any_awaitable():
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
     asyncio.run(wsgi_as_asgi(hello, scope, receive, Sending, None))
-    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body", "http.response.body"]
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert b"".join(message.get("body", b"") for message in sent) == b"hello"

@@ -467,3 +467,24 @@ def test_rsgi_ends_a_stream_that_may_not_be_read(app):
 
     assert 1024 * 1024 <= len(data) < 1024 * 1024 + 20_000
     assert data.endswith(b"x\n\n")
+
+
+def test_compression_leaves_event_streams_alone(app, client, coloured, generated):
+    """Each event goes out as it is, when it is made."""
+    from carboy.batteries.compress import Compression
+
+    app.fit(Compression())
+
+    @generated
+    def events():
+        yield "x" * 10_000
+
+    @app.get("/")
+    @coloured
+    def index():
+        return EventStream(events())
+
+    response = client.get("/", headers={"Accept-Encoding": "gzip, br, zstd"})
+
+    assert "Content-Encoding" not in response.headers
+    assert response.text.endswith("x\n\n")

@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,15 +34,15 @@ def free_port() -> int:
 class Served:
     """A server with the subject, in a process of its own."""
 
-    def __init__(self, kind: str, folder: Path, *options: str) -> None:
+    def __init__(self, kind: str, folder: Path, *options: str, target: str = "subject:app") -> None:
         self.kind = kind
         self.port = free_port()
         self.output = folder / "output.txt"
         if kind == "uvicorn":
-            command = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning", "subject:app", *options]
+            command = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning", target, *options]
         else:
             command = [
-                "-m", "carboy", "run", "subject:app", "--workers", "1", "--port", str(self.port), "--control", "off",
+                "-m", "carboy", "run", target, "--workers", "1", "--port", str(self.port), "--control", "off",
                 "--interface", kind.rpartition(" ")[2], *options,
             ]  # fmt: skip
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("CARBOY_", "FLASK_"))}
@@ -125,8 +127,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Start servers; they are ended after the test."""
     started: list[Served] = []
 
-    def start(kind: str, *options: str) -> Served:
-        served = Served(kind, tmp_path, *options)
+    def start(kind: str, *options: str, **where: str) -> Served:
+        served = Served(kind, tmp_path, *options, **where)
         started.append(served)
         served.wait()
         return served
@@ -246,6 +248,26 @@ def test_two_hundred_plain_sources_leave_def_views_alone(serve, record_property)
     assert answers == [200] * 20
     assert took < 5.0
     assert grown // 200 < 200_000
+
+
+@pytest.mark.parametrize("server", ASYNC_SERVERS)
+def test_wsgi_middleware_takes_nothing_from_event_streams(serve, server):
+    """Behind it too a client that goes is noticed, and more streams than there are threads leave `def` views alone."""
+    served = serve(server, target="wrapped:app")
+    for kind in KINDS:
+        connection = served.open("GET", f"/events/{kind}")
+        read_until(connection, b'"number": 3')
+        connection.close()
+        served.wait_seen(f"{kind} closed", 5.0)
+
+    clients = [served.open("GET", "/events/async?pause=60") for _ in range(80)]
+    try:
+        for client in clients:
+            read_until(client, b'"number": 3')
+        assert served.ask("GET", "/quick")[0] == 200
+    finally:
+        for client in clients:
+            client.close()
 
 
 # -- answers --------------------------------------------------------------------------------------
@@ -431,3 +453,49 @@ def test_large_form_goes_straight_to_its_file(serve, kind, tmp_path, record_prop
     record_property("grown", found["grown"])
     assert found["file"] == size == target.stat().st_size
     assert found["grown"] < 20_000_000
+
+
+def test_body_that_stalls_is_408_where_it_is_read(serve):
+    """The server's own time limit reaches the view that waits for the next piece, as it does any other view."""
+    served = serve("carboy run asgi", "--body-timeout", "1")
+
+    with served.open("POST", "/wait/async", "Content-Length: 1000000") as connection:
+        connection.sendall(b"x" * 1000)
+        answer = connection.recv(1000)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert served.seen() == ["began", "BodyStalled"]
+
+
+def test_body_that_stalls_disturbs_no_view_that_does_not_read(serve):
+    """Whoever has stopped sending may wait for the answer: the view goes on, and hears of it when it reads again."""
+    served = serve("carboy run asgi", "--body-timeout", "1")
+
+    with served.open("POST", "/leave-it/async?pause=3", "Content-Length: 1000000") as connection:
+        connection.sendall(b"x" * 1000)
+        answer = connection.recv(1000)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert "cancelled" not in served.seen()
+
+
+@pytest.mark.service
+def test_browser_reconnects_and_resumes(serve):
+    """Chromium's own `EventSource`: three events a stream, and the next three when it has come back."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine")
+    served = serve("carboy run asgi")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", f"--user-data-dir={profile}",
+            f"http://127.0.0.1:{served.port}/browser",
+        ]  # fmt: skip
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            served.wait_seen("1:one line 2:two\nlines 3:three 4:one line 5:two\nlines 6:three", 60.0)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait(10)
+            time.sleep(0.2)  # its helpers let go of the profile

@@ -25,7 +25,7 @@ from .arriving import Arriving, Incoming, Unread
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
 from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output
 from .flow import Flow, as_bytes, flow_of
-from .gone import ClientGone, UntilGone, until_gone
+from .gone import ClientGone, UntilGone, disconnect, until_gone
 from .heads import MALFORMED, AsgiHead, encoded, has_body, path_in_app
 from .served import Served, Visit
 
@@ -143,12 +143,7 @@ async def disconnected(receive: Receive, incoming: Incoming | None = None) -> No
         await incoming.gone()
         if not incoming.is_over:
             return
-    # A server may still hand out the last, empty piece of a body; whatever else comes again and again is not ASGI, and
-    # must not keep the loop busy.
-    for _ in range(2):
-        if (await receive())["type"] == "http.disconnect":
-            return
-    await asyncio.get_running_loop().create_future()
+    await disconnect(receive)
 
 
 async def read_body(app: Served, plan: Plan, head: AsgiHead, receive: Receive) -> Plan:

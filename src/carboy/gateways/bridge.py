@@ -20,6 +20,8 @@ from ..pipeline.offload import offload
 from ..wire.body import BodyBuffer, BodyTooLarge
 from ..wire.errors import MalformedPath
 from ..wire.response import STATUS_LINES
+from .flow import ThreadedFlow
+from .gone import ClientGone, disconnect, until_gone
 from .heads import AsgiHead, RsgiHead, encoded, has_body, lowered, path_in_app
 from .notice import Notice
 
@@ -116,7 +118,7 @@ async def detour_rsgi(app: Any, scope: Any, protocol: Any) -> bool:
 
 
 async def wsgi_as_asgi(target: Any, scope: Scope, receive: Any, send: Any, limit: int | None, *, passed: bool = False) -> None:
-    """Run a WSGI application for an ASGI request: in one thread, its answer sent as it comes."""
+    """Run a WSGI application for an ASGI request: in a thread; a stream's steps in the threads of streams, until its client goes."""
     try:
         head = AsgiHead(scope, path_in_app(scope))
     except MalformedPath:
@@ -141,43 +143,48 @@ async def wsgi_as_asgi(target: Any, scope: Scope, receive: Any, send: Any, limit
     if passed:
         environ[_PASSED] = True
     loop = asyncio.get_running_loop()
+    start: dict[str, Any] = {}
 
-    async def sent(message: dict[str, Any]) -> None:
-        # ASGI's send gives an awaitable; granian's is no coroutine, which the loop would ask for.
-        await send(message)
+    async def begin() -> None:
+        if not start.get("sent"):
+            start["sent"] = True
+            await send({"type": "http.response.start", "status": start["status"], "headers": start["headers"]})
 
-    def sending(message: dict[str, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(sent(message), loop).result()
+    async def push(chunk: bytes) -> None:
+        await begin()
+        if chunk:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
-    def follow() -> None:
-        start: dict[str, Any] = {}
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+        if exc_info and start.get("sent"):
+            raise exc_info[1].with_traceback(exc_info[2])
+        start.update(status=int(status.split(" ", 1)[0]), headers=encoded(headers))
+        return lambda chunk: asyncio.run_coroutine_threadsafe(push(chunk), loop).result()
 
-        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
-            if exc_info and start.get("sent"):
-                raise exc_info[1].with_traceback(exc_info[2])
-            start.update(status=int(status.split(" ", 1)[0]), headers=encoded(headers))
-            return write
-
-        def write(chunk: bytes) -> None:
-            if not start.get("sent"):
-                start["sent"] = True
-                sending({"type": "http.response.start", "status": start["status"], "headers": start["headers"]})
-            if chunk:
-                sending({"type": "http.response.body", "body": chunk, "more_body": True})
-
+    def follow() -> Any:
         body = target(environ, start_response)
-        try:
-            for chunk in body:
-                write(chunk)
-            write(b"")
-            sending({"type": "http.response.body", "body": b""})
-        finally:
-            closer = getattr(body, "close", None)
-            if closer is not None:
-                closer()
+        # Made here: its steps see the context variables as the application has left them.
+        return body if type(body) in (list, tuple) else ThreadedFlow(body)
+
+    async def deliver(flow: ThreadedFlow) -> None:
+        async for chunk in flow:
+            if chunk:
+                await push(chunk)
+        await begin()
+        await send({"type": "http.response.body", "body": b""})
 
     try:
-        await offload(follow)
+        body = await offload(follow)
+        if type(body) is ThreadedFlow:
+            try:
+                await until_gone(deliver(body), disconnect, receive)
+            except ClientGone:
+                pass  # closing the application's iterable is all that is left to do
+            finally:
+                await body.aclose()
+        else:
+            await begin()
+            await send({"type": "http.response.body", "body": b"".join(body)})
     finally:
         head.body.close()
 

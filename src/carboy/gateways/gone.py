@@ -87,3 +87,13 @@ async def until_gone(journey: Coroutine[Any, Any, T], gone: Callable[[Any], Awai
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # the coroutine's return type is T
     return await UntilGone(journey, waits_for, gone, source)
+
+
+async def disconnect(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Wait for ASGI's `http.disconnect`; the body has been read."""
+    # A server may still hand out the last, empty piece of a body; whatever else comes again and again is not ASGI, and
+    # must not keep the loop busy.
+    for _ in range(2):
+        if (await receive())["type"] == "http.disconnect":
+            return
+    await asyncio.get_running_loop().create_future()

@@ -78,6 +78,34 @@ async def events_large() -> EventStream:
     return EventStream(events())
 
 
+@app.get("/few")
+async def few() -> EventStream:
+    async def events() -> AsyncIterator[Event]:
+        number = int(request.last_event_id or 0)
+        for text in ("one line", "two\nlines", "three"):
+            number += 1
+            yield Event(text, event="tick", id=str(number))
+
+    return EventStream(events(), retry=50)
+
+
+@app.get("/browser")
+def browser() -> str:
+    return """<!doctype html><script>
+const seen = [], source = new EventSource("/few");
+source.addEventListener("tick", event => {
+  seen.push(event.lastEventId + ":" + event.data);
+  if (seen.length == 6) { source.close(); fetch("/report", {method: "POST", body: seen.join(" ")}); }
+});
+</script>"""
+
+
+@app.post("/report")
+def report() -> str:
+    note(request.get_data(as_text=True))
+    return "noted"
+
+
 # -- streams --------------------------------------------------------------------------------------
 
 
