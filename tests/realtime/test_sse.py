@@ -488,3 +488,57 @@ def test_compression_leaves_event_streams_alone(app, client, coloured, generated
 
     assert "Content-Encoding" not in response.headers
     assert response.text.endswith("x\n\n")
+
+
+def test_middleware_leaves_event_streams_what_they_are(app, client, coloured, generated, door):
+    """Events arrive as they are made, and the generator is closed with its client, behind WSGI middleware too."""
+    closed = threading.Event()
+    inner = app.wsgi_app
+    app.wsgi_app = lambda environ, start_response: inner(environ, start_response)
+
+    @generated
+    def events():
+        try:
+            for number in range(100_000):
+                yield str(number)
+        finally:
+            closed.set()
+
+    @app.get("/")
+    @coloured
+    def index():
+        return EventStream(events())
+
+    response = client.get("/")
+    pieces = iter(response.response)
+    assert next(pieces) == b":\n\n"
+    assert next(pieces) == b"data: 0\n\n"
+    response.close()
+
+    assert closed.wait(5)
+
+
+def test_asgi_middleware_leaves_event_streams_what_they_are(app, make_client, door):
+    """The same behind ASGI middleware; through RSGI a stream ends there too before it fills the memory."""
+    inner = app.asgi_app
+
+    async def around(scope, receive, send):
+        await inner(scope, receive, send)
+
+    app.asgi_app = around
+
+    @app.get("/")
+    async def index():
+        async def events():
+            for _ in range(1_000):
+                yield "x" * 10_000
+
+        return EventStream(events())
+
+    data = make_client(app).get("/").data
+
+    assert data.endswith(b"x\n\n")
+    if door == "rsgi":
+        assert 1024 * 1024 <= len(data) < 1024 * 1024 + 200_000
+    else:
+        assert data.count(b"data:") == 1_000

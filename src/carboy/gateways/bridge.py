@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import logging
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 from ..pipeline import portal
@@ -20,6 +21,7 @@ from ..pipeline.offload import offload
 from ..wire.body import BodyBuffer, BodyTooLarge
 from ..wire.errors import MalformedPath
 from ..wire.response import STATUS_LINES
+from .emit import MOST_EVENTS, MOST_SPOOLED, is_event_stream
 from .flow import ThreadedFlow
 from .gone import ClientGone, disconnect, until_gone
 from .heads import AsgiHead, RsgiHead, encoded, has_body, lowered, path_in_app
@@ -362,7 +364,7 @@ def _phrase(status: int) -> str:
 
 
 async def asgi_as_rsgi(target: Any, scope: Any, protocol: Any) -> None:
-    """Run an ASGI application for an RSGI request; its answer is collected, then sent whole."""
+    """Run an ASGI application for an RSGI request; its answer is collected, then sent whole; events are sent as they come."""
     head = RsgiHead(scope, scope.path)
     inner: Scope = {
         "type": "http",
@@ -382,10 +384,13 @@ async def asgi_as_rsgi(target: Any, scope: Any, protocol: Any) -> None:
     chunks = protocol.__aiter__()
     ended = False
 
+    #: The application has sent as much as it may: it is told that its client has gone.
+    over = asyncio.Event()
+
     async def receive() -> dict[str, Any]:
         nonlocal ended
         if ended:
-            await protocol.client_disconnect()
+            await _first(_awaited(protocol.client_disconnect), over.wait())
             return {"type": "http.disconnect"}
         try:
             return {"type": "http.request", "body": await chunks.__anext__(), "more_body": True}
@@ -394,17 +399,59 @@ async def asgi_as_rsgi(target: Any, scope: Any, protocol: Any) -> None:
             return {"type": "http.request", "body": b"", "more_body": False}
 
     start: dict[str, Any] = {}
+    headers: list[tuple[str, str]] = []
     parts: list[bytes] = []
+    transport: Any = None  # granian's, of a stream of events
+    size = 0
 
     async def send(message: dict[str, Any]) -> None:
+        nonlocal transport, size
         if message["type"] == "http.response.start":
             start.update(message)
-        else:
-            parts.append(message.get("body", b""))
+            headers[:] = lowered([(name.decode("latin1"), value.decode("latin1")) for name, value in message["headers"]])
+            if is_event_stream(headers):
+                transport = protocol.response_stream(message["status"], headers)
+            return
+        piece = message.get("body", b"")
+        if over.is_set():
+            return
+        size += len(piece)
+        if transport is not None:
+            if piece:
+                await transport.send_bytes(piece)
+            if size >= MOST_EVENTS and piece.endswith(b"\n\n"):
+                over.set()
+            return
+        parts.append(piece)
+        if size > MOST_SPOOLED:
+            parts.clear()
+            over.set()
 
     await target(inner, receive, send)
-    headers = [(name.decode("latin1"), value.decode("latin1")) for name, value in start["headers"]]
-    protocol.response_bytes(start["status"], lowered(headers), b"".join(parts))
+    if transport is not None:
+        return
+    if over.is_set():
+        logging.getLogger(__name__).error(
+            "%s %s: a stream of more than %d bytes cannot be collected; serve it with --interface asgi", scope.method, scope.path, MOST_SPOOLED
+        )
+        protocol.response_empty(500, [])
+        return
+    protocol.response_bytes(start["status"], headers, b"".join(parts))
+
+
+async def _awaited(function: Callable[[], Awaitable[Any]]) -> None:
+    # A server may give any awaitable; a task is made of a coroutine only.
+    await function()
+
+
+async def _first(*journeys: Coroutine[Any, Any, Any]) -> None:
+    """Wait for one of several; the others are cancelled."""
+    tasks = {asyncio.get_running_loop().create_task(journey) for journey in journeys}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 # -- lifespan -------------------------------------------------------------------------------------

@@ -10,6 +10,16 @@ from ..pipeline.offload import offload
 from ..wire.files import FilePayload
 from ..wire.response import HeaderPairs, final_headers, is_bodiless
 
+#: Most bytes of a stream that are collected before they are sent, where a protocol has no back-pressure.
+MOST_SPOOLED = 64 * 1024 * 1024
+#: Bytes of events after which their stream is ended there: a client that does not read has so much of this process's memory.
+MOST_EVENTS = 1024 * 1024
+
+
+def is_event_stream(headers: HeaderPairs) -> bool:
+    """Whether a response, its names lower-case, is a stream of events, whose client comes back when it ends."""
+    return any(name == "content-type" and value.startswith("text/event-stream") for name, value in headers)
+
 
 def makes_own_output(response: Any) -> bool:
     """Whether a guest's response class writes itself in WSGI's way, so that it must be asked to."""

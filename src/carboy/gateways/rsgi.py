@@ -23,18 +23,13 @@ from ..wire.files import FilePayload
 from ..wire.response import Answer, HeaderPairs, is_bodiless
 from .arriving import Incoming, Unread
 from .bridge import detour_rsgi, whole_wsgi_response
-from .emit import close, headers_of, is_empty, joined, makes_own_output
+from .emit import MOST_EVENTS, MOST_SPOOLED, close, headers_of, is_empty, is_event_stream, joined, makes_own_output
 from .flow import Flow, as_bytes, flow_of
 from .gone import ClientGone, UntilGone, until_gone
 from .heads import MALFORMED, RsgiHead, lowered
 from .served import Served, Visit
 
 _CHUNK = 64 * 1024
-
-#: Most bytes of a stream that are collected before they are sent.
-MOST_SPOOLED = 64 * 1024 * 1024
-#: Bytes of events after which their stream is ended: a client that does not read has so much of this process's memory.
-MOST_EVENTS = 1024 * 1024
 
 
 async def application(app: Served, scope: Any, protocol: Any) -> None:
@@ -190,11 +185,6 @@ async def emit(response: Any, request: Any, method: str, protocol: Any) -> None:
 
 class StreamRefused(RuntimeError):
     """This door cannot send a stream as it should be sent; `--interface asgi` can."""
-
-
-def is_event_stream(headers: HeaderPairs) -> bool:
-    """Whether a response is a stream of events, whose client comes back when it ends."""
-    return any(name == "content-type" and value.startswith("text/event-stream") for name, value in headers)
 
 
 async def _events(status: int, headers: HeaderPairs, flow: Flow, protocol: Any) -> None:
