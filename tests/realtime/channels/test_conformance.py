@@ -475,8 +475,8 @@ def test_retried_publications_are_made_once(world: Any) -> None:
     async def scenario(world: Any) -> None:
         one, two = world.worker(), world.worker()
         async with two.subscribe("r") as messages:
+            await one.history("r")
             node = one._node()
-            await node.ready()
             ids = [await node.broker.publish("r", "key-1", "t", b"once", again=again) for again in (False, True, True)]
             await one.publish("r", "after")
             found = await take(messages, 2)

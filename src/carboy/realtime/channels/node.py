@@ -132,7 +132,7 @@ class Node:
             pause = min(pause * 2, 0.5)
         why = str(cause) or "there was no answer"
         raise ChannelsTimeout(
-            f"{what} was not possible within {limit:g} s: {why}. Is the broker of CHANNELS_URL ({place_of(self.settings.url)}) running?"
+            f"{what} was not possible within {limit:g} s ({why}). Is the broker of CHANNELS_URL ({place_of(self.settings.url)}) running?"
             f" CHANNELS_TIMEOUT is how long to try"
         ) from cause
 

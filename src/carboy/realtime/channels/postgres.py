@@ -30,7 +30,7 @@ from .errors import ChannelsError, Unreachable
 from .message import ORIGIN, Backlog, Entry, position
 from .presence import Stay
 from .settings import Settings, place_of
-from .upkeep import Upkeep, together
+from .upkeep import Upkeep, together, words_of
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -102,6 +102,11 @@ SELECT pg_notify(%(channel)s, json_build_array(topic)::text) FROM lost GROUP BY 
 
 _GOODBYE = """
 WITH lost AS (DELETE FROM carboy_presence WHERE app = %(app)s AND worker = %(worker)s RETURNING topic)
+SELECT pg_notify(%(channel)s, json_build_array(topic)::text) FROM lost GROUP BY topic
+"""
+
+_OVER = """
+WITH lost AS (DELETE FROM carboy_presence WHERE app = %(app)s AND worker = %(worker)s AND key <> ALL (%(keys)s::text[]) RETURNING topic)
 SELECT pg_notify(%(channel)s, json_build_array(topic)::text) FROM lost GROUP BY topic
 """
 
@@ -244,9 +249,11 @@ class PostgresBroker:
 
     async def restate(self) -> None:
         """Say again who is present in this worker: the table knows otherwise, or nothing at all."""
+        stays = tuple(self.listener.stays.values())
         await self.execute(_BEAT)
-        await self.execute(_GOODBYE)
-        for topic, stay in tuple(self.listener.stays.values()):
+        # What is right stays where it is, so that nobody who looks meanwhile sees an empty room.
+        await self.execute(_OVER, keys=[stay.key for _, stay in stays])
+        for topic, stay in stays:
             await self.enter(topic, stay)
 
     # -- the verbs --------------------------------------------------------------------------------
@@ -324,11 +331,11 @@ class PostgresBroker:
             try:
                 if not self.is_listening.is_set() and not self.idle:
                     # The tables are made by who listens.
-                    await self.is_listening.wait()
+                    raise Unreachable(f"PostgreSQL at {self.where}: {self.upkeep.trouble}")
                 connection = self.idle.pop() if self.idle else await self.connect()
                 yield connection
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-                raise Unreachable(f"PostgreSQL at {self.where}: {str(error).strip() or type(error).__name__}") from error
+                raise Unreachable(f"PostgreSQL at {self.where}: {words_of(error)}") from error
             except psycopg.Error as error:
                 raise ChannelsError(f"PostgreSQL at {self.where} refuses: {error}") from error
             finally:

@@ -30,7 +30,7 @@ from .errors import ChannelsError, Unreachable
 from .message import ORIGIN, Backlog, Entry
 from .presence import Stay
 from .settings import Settings, place_of
-from .upkeep import Upkeep, together
+from .upkeep import Upkeep, together, words_of
 
 #: How far back a repeated publication looks for the first one.
 LOOK_BACK = 1000
@@ -120,6 +120,9 @@ return redis.call('HLEN', KEYS[2])
 
 # KEYS: signs of life. ARGV: prefix, worker.
 _GOODBYE = _GONE + "gone(ARGV[1], ARGV[2])"
+
+# Both in one script: nobody sees the room empty in between.
+_RESTATE = _GONE + "gone(ARGV[1], ARGV[2])" + _ENTER
 
 # The stays of a topic whose workers are alive.
 # KEYS: who is here, signs of life.
@@ -246,9 +249,8 @@ class RedisBroker:
 
     async def restate(self) -> None:
         """Say again who is present in this worker: Redis knows otherwise, or nothing at all."""
-        await self.evaluate(_GOODBYE, [self.prefix + "alive"], [self.prefix, self.worker])
         said = [part for topic, stay in self.listener.stays.values() for part in (topic, stay.key, msgspec.json.encode(stay))]
-        await self.evaluate(_ENTER, [self.prefix + "alive", self.of], [self.prefix, self.worker, self.lifetime, *said])
+        await self.evaluate(_RESTATE, [self.prefix + "alive", self.of], [self.prefix, self.worker, self.lifetime, *said])
 
     # -- the verbs --------------------------------------------------------------------------------
 
@@ -364,7 +366,7 @@ class RedisBroker:
                 raise Unreachable(f"Redis at {self.where}: {error}") from error
             raise ChannelsError(f"Redis at {self.where} refuses: {error}") from error
         except (RedisError, OSError, TimeoutError) as error:
-            raise Unreachable(f"Redis at {self.where}: {error or type(error).__name__}") from error
+            raise Unreachable(f"Redis at {self.where}: {words_of(error)}") from error
 
     async def trouble(self) -> str:
         """Why there is no connection that listens, in Redis's words or the kernel's."""

@@ -16,6 +16,11 @@ SOON, LATE = 0.05, 1.0
 GOOD = 10.0
 
 
+def words_of(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class Upkeep:
     """One connection, kept up.
 
@@ -50,7 +55,7 @@ class Upkeep:
                 await self.attend()
             except self.broken as error:
                 # Who wants something from the broker now is told; this one tries again.
-                self.trouble = str(error).strip() or type(error).__name__
+                self.trouble = words_of(error)
             except Exception as error:
                 log.exception("the connection of the channels to their broker failed in a way that was not foreseen; it is made again")
                 self.trouble = repr(error)

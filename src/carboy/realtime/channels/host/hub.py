@@ -145,6 +145,8 @@ class Connection(asyncio.Protocol):
         self.frames = Frames()
         self.outgoing: list[bytes] = []
         self.has_offered = False
+        #: Bytes of answers on their way: asked for, however many they are, and so no sign of a member that does not read.
+        self.allowed = 0
 
     # -- a member of the ledger ---------------------------------------------------------------------
 
@@ -177,13 +179,20 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self.transport.write(data)
-        if self.transport.get_write_buffer_size() > BACKED_UP:
+        if not self.transport.get_write_buffer_size():
+            self.allowed = 0
+        if self.transport.get_write_buffer_size() > BACKED_UP + self.allowed:
             log.warning("a worker does not read its channels; it is cut off, and may come again")
             self.transport.abort()
 
+    def resume_writing(self) -> None:
+        self.allowed = 0
+
     def answer(self, *values: Any) -> None:
+        frame = pack(*values)
+        self.allowed += len(frame)
         with self.ledger.lock:
-            self.hub.post(self, pack(*values))
+            self.hub.post(self, frame)
 
     # -- the verbs ----------------------------------------------------------------------------------
 
