@@ -459,21 +459,39 @@ def wait_for(log: Path, text: str) -> str:
     return log.read_text()
 
 
-def test_carboy_run_reports_and_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interface", ["asgi", "rsgi"])
+def test_carboy_run_reports_and_counts(tmp_path: Path, interface: str) -> None:
     """By `--report-blocking`: an async view and an inline one are named, a view in a thread is none of it."""
     (tmp_path / "shop.py").write_text(APP.format(fit=""))
     port = free_port()
 
-    with served(tmp_path, [*CARBOY, str(port), "--report-blocking", "100ms", "--metrics-path", "/metrics"], port) as log:
+    with served(tmp_path, [*CARBOY, str(port), "-i", interface, "--report-blocking", "100ms", "--metrics-path", "/metrics"], port) as log:
         for path in ("/slow", "/thread", "/inline"):
             assert fetch(port, path) == path[1:]
         said = wait_for(log, "in inline")
         page = fetch(port, "/metrics")
 
-    assert re.search(r"the event loop was blocked for 0\.\d\d s by \S*/shop\.py:11 in slow \(GET /slow, request \S+\): time\.sleep\(0\.5\)", said)
-    assert re.search(r"by \S*/shop\.py:21 in inline \(GET /inline, request \S+\)", said)
+    number = r", request \S+" if interface == "asgi" else ""  # that door gives requests no ids
+    assert re.search(rf"the event loop was blocked for 0\.\d\d s by \S*/shop\.py:11 in slow \(GET /slow{number}\): time\.sleep\(0\.5\)", said)
+    assert re.search(rf"by \S*/shop\.py:21 in inline \(GET /inline{number}\)", said)
     assert "/thread" not in said
     assert "carboy_loop_blocked_total 2\n" in page
+
+
+def test_behind_a_sync_door_the_loop_of_the_async_views_is_watched(tmp_path: Path) -> None:
+    """From a moment after the first of them on; the line is told, and the threads are none of it."""
+    (tmp_path / "shop.py").write_text(APP.format(fit=""))
+    port = free_port()
+
+    with served(tmp_path, [*CARBOY, str(port), "-i", "wsgi", "--report-blocking", "100ms"], port) as log:
+        assert fetch(port, "/slow") == "slow"  # makes the loop
+        time.sleep(2.0)
+        for path in ("/slow", "/thread"):
+            fetch(port, path)
+        said = wait_for(log, "in slow")
+
+    assert re.search(r"blocked for 0\.\d\d s by \S*/shop\.py:11 in slow \(GET /slow", said)
+    assert "/thread" not in said
 
 
 def test_debug_mode_reports_unasked(tmp_path: Path) -> None:

@@ -305,6 +305,6 @@ def report_of(culprit: Culprit, seconds: float, is_over: bool, before: Told | No
     lines = [f"the event loop {verb} {seconds:.2f} s by {place}{for_whom}{what}"]
     if before is not None and before.count:
         lines.append(f"  (and {before.count} times since it was last said, for {before.seconds:.2f} s in all)")
-    lines.append("  nothing else was served meanwhile; await what waits, or do it in a 'def', which runs in a thread")
+    lines.append("  nothing else on that loop ran meanwhile; await what waits, or do it in a 'def', which runs in a thread")
     lines.extend(f"    {each}" for each in culprit.stack)
     return "\n".join(lines)

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..pipeline import offload
+from ..pipeline import offload, portal
 from .blocking import BlockingWatch, Reports
 from .culprit import Territory
 from .health import HEADERS, Health, pings_of
@@ -299,6 +299,9 @@ class Observer:
                     next_look = now + LOOK
                     self._measure(slot)
                     self._ask_loop(slot)
+                    if self.loop is None and portal.portal.running is not None:
+                        # Behind a sync door: where the async views of this process run, once there was one.
+                        self._watch_loop(portal.portal.running)
             except Exception:
                 # Whatever went wrong, the next look is in a moment; a thread that ended would be silence for good.
                 log.exception("a look at the worker failed")
