@@ -98,11 +98,13 @@ class Leaving(asyncio.Event):
 
     Args:
         deadline: gives the moment at which the worker ends whatever goes on, `time.monotonic` seconds; None before it leaves.
+        close_code: gives the code that a WebSocket is closed with: 1001 if the server stops, 1012 if this worker is replaced.
     """
 
-    def __init__(self, deadline: Callable[[], float | None]) -> None:
+    def __init__(self, deadline: Callable[[], float | None], close_code: Callable[[], int]) -> None:
         super().__init__()
         self.deadline = deadline
+        self.close_code = close_code
 
     def time_left(self) -> float | None:
         """Seconds until the worker ends whatever goes on; None while it does not leave."""

@@ -107,6 +107,10 @@ class Pulse(threading.Thread):
         with contextlib.suppress(BlockingIOError):
             self.wake_writer.send(b"!")
 
+    def close_code(self) -> int:
+        """What WebSockets are closed with: 1001 if the server stops, 1012 if a client may come again at once."""
+        return GOING_AWAY if self.is_stop else SERVICE_RESTART
+
     def run(self) -> None:
         next_beat = 0.0
         while True:
@@ -359,7 +363,7 @@ class Worker:
         goodbye: list[asyncio.Task[None]] = []
 
         async def say_goodbye() -> None:
-            code = GOING_AWAY if self.pulse.is_stop else SERVICE_RESTART
+            code = self.pulse.close_code()
             if relays is not None:
                 # Granian drops its WebSockets when it ends, so they hear of it before.
                 await relays.leave(code)
@@ -459,7 +463,7 @@ class Worker:
 
     def make_leaving(self, loop: asyncio.AbstractEventLoop) -> Leaving:
         """The event that tells what runs on a loop that this worker leaves."""
-        leaving = Leaving(lambda: self.pulse.deadline)
+        leaving = Leaving(lambda: self.pulse.deadline, self.pulse.close_code)
         self.pulse.announce = lambda: _set_soon(loop, leaving)
         return leaving
 
