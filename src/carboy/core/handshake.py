@@ -133,7 +133,7 @@ async def _nothing(ctx: Context) -> None:
 async def rescue(way: Plan, ctx: Context, error: Exception) -> Any:
     """Ask the error handlers. Before the accept their answer refuses; after it, it says how to close."""
     socket = socket_of(ctx)
-    if isinstance(error, WebSocketDisconnect) and socket.state is State.CLOSED:
+    if socket.state is State.CLOSED and is_disconnect(error):
         return None
     if not socket.is_greeted:
         return await way.rescue(ctx, error)
@@ -153,6 +153,13 @@ async def rescue(way: Plan, ctx: Context, error: Exception) -> Any:
         app: Any = ctx.app
         app.log_exception((type(error), error, error.__traceback__))
     return None
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether an error says nothing but that the peer has gone; several tasks of a view may have heard of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_disconnect, error.exceptions))
+    return isinstance(error, WebSocketDisconnect)
 
 
 async def fail(way: Plan, ctx: Context, error: Exception) -> None:

@@ -265,7 +265,8 @@ class Wire:
         self.is_open = False
         if self.ahead is not None and not self.ahead.done():
             self.ahead.cancel()
-        if self.elsewhere:
+        # Where a task of the view's receives, that one is told, and the view is its business.
+        if self.elsewhere and self.receiver is None:
             self.cancel_view()
 
     def leave(self) -> None:

@@ -338,6 +338,27 @@ async def tasks(ws: WebSocket) -> None:
         note("done")
 
 
+@app.websocket("/group")
+async def group(ws: WebSocket) -> None:
+    """A task group: the one that receives goes on in peace, the one that sends finds nobody there."""
+    await ws.accept()
+
+    async def listen() -> None:
+        async for message in ws:
+            note("heard", message)
+        await asyncio.sleep(0.05)
+        note("listened")
+
+    async def tick() -> None:
+        while True:
+            await ws.send("tick")
+            await asyncio.sleep(0.2)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(listen())
+        tasks.create_task(tick())
+
+
 @app.websocket("/twice")
 async def twice(ws: WebSocket) -> None:
     await ws.accept()
@@ -412,6 +433,12 @@ async def hoard(ws: WebSocket) -> None:
     """Receives one message, then nothing for a while."""
     await ws.receive()
     await asyncio.sleep(2)
+
+
+@app.websocket("/sync/hoard")
+def sync_hoard(ws: BlockingWebSocket) -> None:
+    ws.receive()
+    time.sleep(2)
 
 
 @app.websocket("/threads")

@@ -468,3 +468,23 @@ async def _ignore(event: Any) -> None:
 
 async def _no_headers() -> Any:
     return []
+
+
+def test_equipment_stands_around_a_socket(app: Carboy, caplog: pytest.LogCaptureFixture) -> None:
+    """Security headers go out with the accept and with the refusal; compression and caching find nothing to do."""
+    from carboy.batteries.caching import Caching
+    from carboy.batteries.compress import Compression
+    from carboy.batteries.security import Security
+    from carboy.observe.extension import Observe
+
+    for equipment in (Compression(), Caching(), Security(), Observe()):
+        app.fit(equipment)
+    echo(app)
+
+    with app.test_client().websocket("/echo", headers={"Accept-Encoding": "gzip"}) as ws:
+        ws.send("hello " * 1000)
+        assert ws.receive() == "hello " * 1000
+        assert ws.headers["X-Content-Type-Options"] == "nosniff"
+        assert not {"Content-Encoding", "Content-Type", "Content-Length", "ETag"} & set(ws.headers.keys())
+    assert refused(app, "/nowhere").headers["X-Content-Type-Options"] == "nosniff"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -10,6 +10,8 @@ import pytest
 from socket_peers import Closed, Refused
 
 COLOURS = ("", "/sync")
+#: A binary message of 64 KiB as it is on the wire, masked with zeros (RFC 6455 §5.2).
+FRAME = b"\x82\xff" + (64 * 1024).to_bytes(8, "big") + bytes(4) + bytes(64 * 1024)
 
 
 def closing(line: Any) -> tuple[int, str]:
@@ -159,6 +161,35 @@ def test_a_task_may_send_while_another_receives(place: Any, told: Any, tag: str)
         assert ["heard", "hello"] in told("heard")
 
     assert told("done")
+
+
+def test_task_group_ends_quietly(place: Any, told: Any, tag: str) -> None:
+    """In a task group the one that receives may finish; what the others raise then is no error of the view's."""
+    with place.open(f"/group?tag={tag}") as line:
+        assert line.receive() == "tick"
+        line.send("hello")
+        assert ["heard", "hello"] in told("heard")
+
+    assert told("teardown")[-2:] == [["listened"], ["teardown", None]]
+    if hasattr(place, "text"):
+        assert "ExceptionGroup" not in place.text()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_messages_that_nobody_receives_hold_their_sender(place: Any, colour: str) -> None:
+    """Nothing is read ahead: a peer that sends what the view does not receive has to wait, in a few megabytes."""
+    if not hasattr(place, "port"):
+        pytest.skip("in process the test is the peer's buffer")
+    with place.open(f"{colour}/hoard") as line:
+        line.send("begin")
+        line.line.socket.settimeout(0.5)
+        sent = 0
+        with pytest.raises(Exception):
+            while sent < 64 * 1024 * 1024:
+                line.line.socket.sendall(FRAME)
+                sent += len(FRAME)
+
+    assert sent < 16 * 1024 * 1024
 
 
 # -- limits -----------------------------------------------------------------------------------------
