@@ -121,6 +121,13 @@ class DefaultJSONProvider(JSONProvider):
     compact: bool | None = None
     mimetype: str = "application/json"
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # The functions that routes have chosen by these attributes are old.
+        thaw = getattr(self._app, "thaw", None)
+        if thaw is not None:
+            thaw()
+
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         """Write a value as JSON text.
 
@@ -158,12 +165,17 @@ class DefaultJSONProvider(JSONProvider):
 
     @property
     def encode_response(self) -> Callable[[Any], bytes] | None:
-        """The function that gives the body of a response to one value.
+        """The function that gives the body of a response to one value, as the attributes and the app are now.
 
         It saves building a response. None if a subclass, or somebody on this object, has replaced `response`: then only
         calling that will do.
         """
-        return self._body if _is(self.response, DefaultJSONProvider.response) else None
+        if not _is(self.response, DefaultJSONProvider.response):
+            return None
+        if self._is_laid_out or not _is(self.dumps, DefaultJSONProvider.dumps):
+            return self._body
+        # PERF: past the text, and past five frames: 0.8 µs less.
+        return wire.line_encoder(self.default, self.sort_keys, self.ensure_ascii)
 
     @property
     def is_standard(self) -> bool:
@@ -176,15 +188,13 @@ class DefaultJSONProvider(JSONProvider):
             and self.sort_keys
         )
 
+    @property
+    def _is_laid_out(self) -> bool:
+        return self.compact is False or (self.compact is None and self._app.debug)
+
     def _body(self, obj: Any) -> bytes:
-        if self.compact is False or (self.compact is None and self._app.debug):
-            return (self.dumps(obj, indent=2) + "\n").encode()
-        if _is(self.dumps, DefaultJSONProvider.dumps):
-            # PERF: past the text; 0.6 µs for 1.0.
-            return (
-                wire.encode(obj, default=self.default, sort_keys=self.sort_keys, ensure_ascii=self.ensure_ascii) + b"\n"
-            )
-        return (self.dumps(obj, separators=_COMPACT) + "\n").encode()
+        text = self.dumps(obj, indent=2) if self._is_laid_out else self.dumps(obj, separators=_COMPACT)
+        return f"{text}\n".encode()
 
 
 def _is(method: Callable[..., Any], function: Callable[..., Any]) -> bool:

@@ -92,6 +92,18 @@ def encode(
     return _stdlib(default, sort_keys, ensure_ascii, None, _COMPACT)(value).encode()
 
 
+def line_encoder(default: Default | None, sort_keys: bool, ensure_ascii: bool) -> Callable[[Any], bytes]:
+    """Make the function that writes a value as `encode` does, and ends the line: for who writes many with one set of options."""
+
+    def encode_line(value: Any) -> bytes:
+        out = encode_plain(value, sort_keys, ensure_ascii)
+        if out is None:
+            out = _stdlib(default, sort_keys, ensure_ascii, None, _COMPACT)(value).encode()
+        return out + b"\n"
+
+    return encode_line
+
+
 def dumps(
     value: Any,
     *,
