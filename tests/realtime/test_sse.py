@@ -542,3 +542,32 @@ def test_asgi_middleware_leaves_event_streams_what_they_are(app, make_client, do
         assert 1024 * 1024 <= len(data) < 1024 * 1024 + 200_000
     else:
         assert data.count(b"data:") == 1_000
+
+
+def test_sources_that_are_no_generators(app, client, coloured):
+    """Anything that can be iterated, with `for` or with `async for`."""
+
+    class Few:
+        def __init__(self):
+            self.left = 2
+
+        def __aiter__(self):
+            return self.items()
+
+        async def items(self):
+            while self.left:
+                self.left -= 1
+                yield request.path
+
+    @app.get("/async")
+    @coloured
+    def asynchronous():
+        return EventStream(Few())
+
+    @app.get("/plain")
+    @coloured
+    def plain():
+        return EventStream(["a", "b"])
+
+    assert list(frames_of(client.get("/async"))) == [b"data: /async"] * 2
+    assert list(frames_of(client.get("/plain"))) == [b"data: a", b"data: b"]

@@ -153,7 +153,7 @@ class EventStream(Response):
             app: Any = ctx.app
             dumps = app.json.dumps
             find_leaving = functools.partial(leaving_of, app, ctx.request)
-            kept = stream_with_context(source if hasattr(source, "__aiter__") else iter(source))
+            kept = stream_with_context(aiter(source) if isinstance(source, AsyncIterable) else iter(source))
         # At once: servers keep the headers back until there is something of the body.
         first = _COMMENT if retry is None else Event(None, retry=retry).encode()
         body: Any = _Frames(kept, dumps, heartbeat, first, find_leaving)  # Werkzeug's types know plain iterables only
