@@ -56,9 +56,9 @@ class Served:
     def __init__(self, folder: Path, *options: str, target: str = "app:app", descriptors: int | None = None, port: int | None = None) -> None:
         self.folder = folder
         self.port = port or find_free_port()
-        self.control = str(folder / "control.sock")
-        self.output = folder / "output.txt"
-        environ = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        self.control = str(folder.resolve() / "control.sock")
+        self.output = folder.resolve() / "output.txt"
+        environ = {**os.environ, "PYTHONPATH": str(SOURCE), "PWD": str(folder)}
         environ = {name: value for name, value in environ.items() if not name.startswith(("CARBOY_", "FLASK_"))}
 
         def limit() -> None:
@@ -161,7 +161,7 @@ def run(folder: Path) -> Iterator[Callable[..., Served]]:
     """Start servers; all are ended after the test."""
     started: list[Served] = []
 
-    def start(*options: str, ready: int | None = 2, **kwargs: Any) -> Served:
+    def start(*options: str, ready: int | None = 2, folder: Path = folder, **kwargs: Any) -> Served:
         if ready is not None and "--workers" not in options:
             options = ("--workers", str(ready), *options)
         served = Served(folder, *options, **kwargs)

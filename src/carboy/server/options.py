@@ -243,6 +243,7 @@ class Options:
     start_timeout: float = _option(60.0, "seconds", WORKERS, "Time a worker has to become ready.", minimum=1)
     wedge_timeout: float = _option(6.0, "seconds", WORKERS, "Blocked loop: worker replaced after this.")
     thread_timeout: float = _option(60.0, "seconds", WORKERS, "No thread free for so long: worker replaced.")
+    spare: bool = _option(True, "switch", WORKERS, "Keep one process ready to take a worker's place.")
 
     max_requests: int = _option(0, "whole", RECYCLING, "Replace a worker after so many requests.", minimum=0)
     max_age: float = _option(0.0, "seconds", RECYCLING, "Replace a worker after this time.")

@@ -58,6 +58,28 @@ class Link:
         self.channel.close()
 
 
+class Spare:
+    """A process that has loaded Python, Carboy and granian, and waits to be told what to load. It ends with its channel."""
+
+    __slots__ = ("channel", "place", "process")
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, place: tuple[int, int] | None) -> None:
+        self.process = process
+        self.channel = channel
+        #: The directory it stands in.
+        self.place = place
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def end(self) -> None:
+        """Kill the process and forget it."""
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+
 class Spawner:
     """Starts workers for one target, from the place where the server was started."""
 
@@ -67,15 +89,51 @@ class Spawner:
         #: Descriptors that every worker gets beside the listening socket, by name.
         self.shared: Mapping[str, int] = {}
         self.where = Whereabouts()
+        self.spare: Spare | None = None
         #: What the workers of this server have in common, and nobody else: where their channels meet is named by it.
         self.instance = f"{os.getpid()}-{secrets.token_hex(8)}"
 
     def spawn(self) -> Link:
-        """Start a process that loads the application.
+        """Have a process load the application: the spare one if there is one, or else a new one.
 
         Raises:
             OSError: the machine has no process, memory or descriptor left.
         """
+        chosen, self.spare = self.spare, None
+        if chosen is not None and not (chosen.is_alive and chosen.place == self.where.place()):
+            # A release that has been switched meanwhile must not be loaded from the directory of the one before.
+            chosen.end()
+            chosen = None
+        chosen = chosen or self.begin()
+        link = Link(chosen.process, chosen.channel, self)
+        link.send(
+            {
+                "parent": os.getpid(),
+                "path": self.where.sys_path(),
+                "python_path": os.environ.get("PYTHONPATH"),
+                "target": self.target,
+                "around": self.around.worker if self.around is not None else None,
+            }
+        )
+        return link
+
+    def prepare(self) -> None:
+        """Have a spare process at hand, so that the next worker is ready sooner.
+
+        Raises:
+            OSError: the machine has no process, memory or descriptor left.
+        """
+        if self.spare is None:
+            self.spare = self.begin()
+
+    def discard(self) -> None:
+        """End the spare process: we stop, or what it has loaded is of the release before."""
+        if self.spare is not None:
+            self.spare.end()
+            self.spare = None
+
+    def begin(self) -> Spare:
+        """Start a process that waits for its first message."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -92,17 +150,7 @@ class Spawner:
             ours.close()
             raise
         ours.setblocking(False)
-        link = Link(process, ours, self)
-        link.send(
-            {
-                "parent": os.getpid(),
-                "path": self.where.sys_path(),
-                "python_path": os.environ.get("PYTHONPATH"),
-                "target": self.target,
-                "around": self.around.worker if self.around is not None else None,
-            }
-        )
-        return link
+        return Spare(process, ours, self.where.place())
 
 
 def wait_loaded(link: Link, timeout: float) -> Message:
@@ -172,6 +220,13 @@ class Whereabouts:
             if logical not in found:
                 found.append(logical)
         return found
+
+    def place(self) -> tuple[int, int] | None:
+        """Which directory that is now; None if there is none."""
+        with contextlib.suppress(OSError):
+            found = os.stat(self.directory)
+            return found.st_dev, found.st_ino
+        return None
 
     def lost_terminal(self) -> bool:
         """True if SIGHUP came because the terminal was closed, not because somebody asked for a reload."""
