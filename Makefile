@@ -53,7 +53,10 @@ bench-scaling: $(READY)  ## 1 and 2 workers, 1, 2 and 4 nodes; writes the same p
 	$(BIN)/python bench/scaling.py
 
 resilience: $(READY)  ## attack the server from outside, the long way; prints what held
-	CARBOY_RESILIENCE=full $(PYTEST) -q -s tests/resilience
+	CARBOY_RESILIENCE=full CARBOY_SOAK=60 $(PYTEST) -q -s tests/resilience
+
+soak: $(READY)  ## ten minutes of mixed traffic with kills and reloads, and 50,000 requests
+	CARBOY_RESILIENCE=full $(PYTEST) -q -s tests/resilience/test_soak.py
 
 SUITES ?=
 conformance: $(READY)  ## the test suites of Flask and its extensions, on Carboy
