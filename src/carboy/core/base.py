@@ -500,7 +500,7 @@ class App(Scaffold):
         mount = Mount.of(prefix, target, host, kind)
         self.mounts.add(mount)
         if mount.is_asgi:
-            self.lifespan_functions.append(lambda: MountedLifespan(mount.target))
+            self.lifespan_functions.append(lambda: MountedLifespan(mount.target, self.lifespan_state.told))
         self.thaw()
 
     @setupmethod

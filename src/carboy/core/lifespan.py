@@ -83,7 +83,7 @@ class Lifespan:
         """Leave every span that was entered, in reverse; all of them, then raise what they raised."""
         errors: list[BaseException] = []
         self.leaving.set()
-        for part in reversed(self.parts):
+        for part in reversed(tuple(self.parts)):
             try:
                 await part.stop()
             except Exception as error:

@@ -13,7 +13,7 @@ import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..pipeline import portal
@@ -483,17 +483,23 @@ async def serve_lifespan(app: Any, scope: Scope, receive: Any, send: Any) -> Non
 
 
 class MountedLifespan:
-    """The lifespan of a mounted ASGI application, run by ours."""
+    """The lifespan of a mounted ASGI application, run by ours.
 
-    def __init__(self, target: Callable[..., Awaitable[None]]) -> None:
+    Args:
+        target: the application.
+        told: what the server has put into our own lifespan's state; the mounted application is told the same.
+    """
+
+    def __init__(self, target: Callable[..., Awaitable[None]], told: Mapping[str, Any]) -> None:
         self.target = target
+        self.told = told
         self.to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.from_app: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self.task: asyncio.Task[None] | None = None
         self.is_supported = True
 
     async def __aenter__(self) -> MountedLifespan:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": dict(self.told)}
 
         async def follow() -> None:
             try:

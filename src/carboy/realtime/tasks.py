@@ -209,7 +209,7 @@ class Tasks:
         if loop is None or not loop.is_running():
             loop = portal.portal.loop()
         if self._exit is None:
-            ours = weakref.ref(self)
+            ours: weakref.ref[Tasks] = weakref.ref(self)
             self._exit = lambda: _stop_at_exit(ours, loop)
             atexit.register(self._exit)
         return loop
@@ -217,8 +217,9 @@ class Tasks:
     async def _follow(self, task: Task[Any], work: Work, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Run a task from end to end and tell its handle; an error is logged once, here."""
         future = task._future
+        clock = asyncio.timeout(task.timeout)
         try:
-            async with asyncio.timeout(task.timeout) as clock:
+            async with clock:
                 result = await self.do(work, function, args)
         except asyncio.CancelledError:
             future.cancel()
@@ -301,7 +302,7 @@ class Tasks:
         for each in loops:
             each.cancel()
         here = asyncio.get_running_loop()
-        tasks = {task._running: task for task in self.running if task._running is not None and task._loop is here}
+        tasks = {task._running: task for task in tuple(self.running) if task._running is not None and task._loop is here}
         for task in tasks.values():
             if task.at_shutdown == "cancel":
                 task.cancel()

@@ -81,10 +81,12 @@ def _listen(address: Address) -> Listener:
 
 
 def asked_for(app: Any) -> list[dict[str, Any]]:
-    """In a worker: the addresses that an application wants to listen at, as JSON can carry them."""
+    """In a worker: the addresses at which an application, and those mounted in it, want to listen, as JSON can carry them."""
+    if not (hasattr(app, "asgi_app") and hasattr(app, "__dict__")):
+        return []
     # `vars`: an application that has no services has not made their list.
-    listeners = vars(app).get("listeners") if hasattr(app, "asgi_app") and hasattr(app, "__dict__") else None
-    return [each.address.to_json() for each in listeners] if listeners is not None else []
+    found = [each.address.to_json() for each in vars(app).get("listeners", ())]
+    return found + [address for mount in vars(app).get("mounts", ()) for address in asked_for(mount.target)]
 
 
 def split(shared: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
