@@ -237,6 +237,19 @@ def test_one_pool_a_loop_and_closed_with_the_lifespan(upstream: Upstream) -> Non
     assert upstream.connections == 1
 
 
+def test_an_app_that_asks_for_it_at_set_up_has_it_ready() -> None:
+    """The certificates are read as the app starts, in a thread: the first call does not take that time from the loop."""
+    app = make_app()
+    client = app.http
+    assert "_certificates" not in vars(client)
+
+    async def main() -> None:
+        async with app.async_test_client():
+            assert "_certificates" in vars(client)
+
+    asyncio.run(main())
+
+
 def test_the_sync_pool_serves_all_threads(upstream: Upstream) -> None:
     """Eight threads, one pool, every answer its own."""
     app = make_app()

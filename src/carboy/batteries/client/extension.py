@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -95,6 +96,8 @@ class HTTPClient(Caller):
     # -- the app's lifespan -------------------------------------------------------------------------
 
     async def __aenter__(self) -> HTTPClient:
+        # They take tenths of a second to read, which the first call would take from the loop.
+        await asyncio.to_thread(self.certificates)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
