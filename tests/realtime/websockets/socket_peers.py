@@ -28,6 +28,9 @@ PATIENCE = 20.0
 COMMANDS = {
     "uvicorn": ["-m", "uvicorn", "socket_app:app", "--port", "{port}", "--log-level", "warning"],
     "carboy run": ["-m", "carboy", "run", "socket_app:app", "--port", "{port}", "--workers", "1"],
+    "carboy run behind a proxy": [
+        "-m", "carboy", "run", "socket_app:app", "--port", "{port}", "--workers", "1", "--trusted-proxies", "127.0.0.1",
+    ],
 }
 
 
