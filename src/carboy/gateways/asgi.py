@@ -19,7 +19,7 @@ from ..pipeline.plan import Plan
 from ..wire.body import BodyBuffer, BodyMeter, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
-from ..wire.response import Answer, is_bodiless
+from ..wire.response import BODILESS, Answer
 from . import websocket
 from .arriving import Arriving, Incoming, Unread
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
@@ -88,8 +88,8 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
                 response = await UntilGone(journey, waits_for, Watch.over, watch)
         if type(response) is Answer:
             status, headers, body = response
-            await send({"type": "http.response.start", "status": status, "headers": [_encoded(pair) for pair in headers]})
-            if method == "HEAD" or is_bodiless(status):
+            await send({"type": "http.response.start", "status": status, "headers": list(map(_encoded, headers))})
+            if method == "HEAD" or status in BODILESS:
                 body = b""
             await send({"type": "http.response.body", "body": body})
             return

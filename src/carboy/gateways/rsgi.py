@@ -8,6 +8,7 @@ bytes: an end is nothing special to its client, which comes back for the rest.
 
 from __future__ import annotations
 
+import functools
 import logging
 import tempfile
 from typing import Any
@@ -17,10 +18,10 @@ from werkzeug.exceptions import HTTPException
 from ..pipeline.drive import drive, run
 from ..pipeline.offload import offload
 from ..pipeline.plan import Plan
-from ..wire.body import MEMORY_THRESHOLD, BodyBuffer, BodyMeter, declared_length
+from ..wire.body import MEMORY_THRESHOLD, BodyBuffer, BodyMeter, BodyTruncated, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
-from ..wire.response import Answer, HeaderPairs, is_bodiless
+from ..wire.response import BODILESS, Answer, HeaderPairs
 from .arriving import Incoming, Unread
 from .bridge import detour_rsgi, whole_wsgi_response
 from .emit import MOST_EVENTS, MOST_SPOOLED, close, headers_of, is_empty, is_event_stream, joined, makes_own_output
@@ -73,7 +74,10 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
             except StopIteration as stop:
                 response = stop.value
             else:
-                response = await UntilGone(journey, waits_for, disconnected, protocol)
+                if incoming is None:
+                    response = await UntilGone(journey, waits_for, disconnected, protocol)
+                else:
+                    response = await UntilGone(journey, waits_for, functools.partial(left, incoming), protocol)
     except ClientGone:
         return
     finally:
@@ -81,17 +85,31 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
             incoming.close()
     if type(response) is Answer:
         status, headers, body = response
-        if method == "HEAD" or is_bodiless(status):
-            protocol.response_empty(status, lowered(headers))
+        if method == "HEAD" or status in BODILESS:
+            protocol.response_empty(status, list(map(_lowered, headers)))
         else:
-            protocol.response_bytes(status, lowered(headers), body)
+            protocol.response_bytes(status, list(map(_lowered, headers)), body)
         return
     await emit(response, request, method, protocol)
+
+
+# PERF: an Answer has one of a few content types and a length.
+@functools.lru_cache(maxsize=1024)
+def _lowered(pair: tuple[str, str]) -> tuple[str, str]:
+    """A header pair as RSGI has it: a lower-case name."""
+    return pair[0].lower(), pair[1]
 
 
 async def disconnected(protocol: Any) -> None:
     """Wait until the client has gone."""
     await protocol.client_disconnect()
+
+
+async def left(incoming: Incoming, protocol: Any) -> None:
+    """The same while its body is still coming: granian sees it then only by reading on."""
+    await incoming.gone()
+    if incoming.is_over:
+        await protocol.client_disconnect()
 
 
 def path_of(path: str) -> str:
@@ -138,12 +156,18 @@ def let_arrive(app: Served, plan: Plan, head: RsgiHead, protocol: Any) -> Plan:
     except HTTPException as error:
         return plan.failing(error)
     pieces = aiter(protocol)
+    size = 0
 
     async def next_piece() -> tuple[bytes, bool]:
+        nonlocal size
         try:
-            return await anext(pieces), True
+            piece: bytes = await anext(pieces)
         except StopAsyncIteration:
+            if length is not None and size < length:
+                raise BodyTruncated from None
             return b"", False
+        size += len(piece)
+        return piece, True
 
     head.body = Incoming(next_piece, meter)
     return plan

@@ -17,7 +17,7 @@ from ..pipeline import portal
 from ..pipeline.drive import drive, run
 from ..pipeline.plan import Plan
 from ..wire.body import BodyBuffer, BodyMeter, BodyTooLarge, declared_length
-from ..wire.response import STATUS_LINES, Answer, final_headers, is_bodiless
+from ..wire.response import BODILESS, STATUS_LINES, Answer, final_headers
 from .arriving import Incoming, Unread
 from .bridge import detour_wsgi
 from .emit import is_empty, is_whole, joined, makes_own_output
@@ -56,7 +56,7 @@ def application(app: Served, environ: Environ, start_response: StartResponse) ->
     if type(response) is Answer:
         status, headers, body = response
         start_response(STATUS_LINES.get(status) or f"{status} UNKNOWN", headers)
-        return () if environ["REQUEST_METHOD"] == "HEAD" or is_bodiless(status) else (body,)
+        return () if environ["REQUEST_METHOD"] == "HEAD" or status in BODILESS else (body,)
     if is_whole(response) and not makes_own_output(response):
         # PERF: what Werkzeug's own __call__ does for such a response, 2 µs for 6.4.
         start_response(response.status, final_headers(response, environ))

@@ -55,9 +55,13 @@ class Answer(NamedTuple):
 STATUS_LINES: Mapping[int, str] = {code: f"{code} {phrase.upper()}" for code, phrase in HTTP_STATUS_CODES.items()}
 
 
+#: Codes of answers that have no content (RFC 9110 §6.4.1).
+BODILESS = frozenset({*range(100, 200), 204, 304})
+
+
 def is_bodiless(status_code: int) -> bool:
-    """RFC 9110 §6.4.1: 1xx, 204 and 304 answers have no content."""
-    return status_code < 200 or status_code in (204, 304)
+    """Whether answers with a code have no content."""
+    return status_code < 200 or status_code in BODILESS
 
 
 #: Werkzeug makes absolute or escapes what these hold.
