@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -172,7 +173,8 @@ def text(found: dict[str, Any]) -> str:
     busy = ""
     if found["load_before"] > BUSY:
         busy = f"\n\n**The machine was busy with other work** (load average {found['load_before']:.1f} before the run): times of answers are longer than on a quiet one."
-    queries = "\n".join(f"{number}. `{sql} …`" for number, sql in enumerate(found["queries"], 1))
+    shown = [re.sub(r"'[^']*'?", "'…'", sql) for sql in found["queries"]]  # the values are nobody's business
+    queries = "\n".join(f"{number}. `{sql} …`" for number, sql in enumerate(shown, 1))
     return (
         f"{time.strftime('%Y-%m-%d')}, {platform.python_implementation()} {platform.python_version()}, two cores for everything (`carboy run --workers"
         f" {found['workers']}`, the load driver, SQLite), {found['connections']} connections, load average {found['load_before']:.1f} before and"
