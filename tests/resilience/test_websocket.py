@@ -376,6 +376,20 @@ def test_slow_application_holds_its_peer_back(server):
         assert payload.split()[0] == str(count - 1).encode()
 
 
+def test_peer_that_goes_while_the_application_is_slow(server, wait_until):
+    """What it sent is still read, and then its end; nothing is told to a connection that is gone."""
+    for path in ("/slow", "/deaf", "/flood"):
+        with Client(server.port, path) as client:
+            for number in range(5):
+                client.send(TEXT, b"%d" % number)
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(2)
+
+    assert status_of(exchange(server.port, get())[0]) == 200
+    assert "RuntimeError: unable" not in server.text()
+    assert "never retrieved" not in server.text()
+
+
 def test_slow_reader_does_not_grow_memory_and_is_given_up(server, figure, wait_until):
     """`send` waits; after --write-timeout the peer is dropped, and the application hears of it."""
     before = facts(server)

@@ -151,6 +151,19 @@ def test_sender_that_waits_hears_of_the_end():
     run(scenario)
 
 
+def test_sender_hears_of_a_transport_that_is_closing():
+    """Before the transport has had a turn to say so: one who only sends would go on for ever."""
+
+    async def scenario():
+        connection, transport = connect()
+        transport.said.append("abort")
+        with pytest.raises(Gone):
+            await connection.send({"type": "websocket.send", "text": "a"})
+        assert (await connection.receive())["code"] == 1006
+
+    run(scenario)
+
+
 def test_messages_before_the_end_are_still_taken():
     """What came is given; then the code and reason of the close, as often as one asks."""
 
@@ -308,6 +321,20 @@ def test_high_water_is_what_the_transport_is_told():
         transport.set_write_buffer_limits = lambda high: told.append(high)
         connection.connection_made(transport)
         assert told == [HIGH_WATER] == [65536]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1006, ""), (999, ""), (1000, "x" * 124)])
+def test_close_says_what_it_cannot_do(code, reason):
+    """And the socket stays open for a better one."""
+
+    async def scenario():
+        connection, transport = connect()
+        with pytest.raises(ValueError, match=f"code {code} and a reason of {len(reason)} bytes"):
+            connection.close(code, reason)
+        connection.close(1000)
+        assert transport.written == b"\x88\x02\x03\xe8"
 
     run(scenario)
 

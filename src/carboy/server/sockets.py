@@ -138,12 +138,15 @@ class Sockets:
     def inspect(self, connections: list[Connection], start: int) -> None:
         loop = asyncio.get_running_loop()
         now, options = loop.time(), self.options
-        for connection in connections[start : start + AT_ONCE]:
-            connection.inspect(now, options.ws_ping, options.ws_ping_timeout, options.write_timeout)
-        if start + AT_ONCE < len(connections):
-            loop.call_soon(self.inspect, connections, start + AT_ONCE)
-        else:
-            loop.call_later(self.period, self.tick)
+        try:
+            for connection in connections[start : start + AT_ONCE]:
+                connection.inspect(now, options.ws_ping, options.ws_ping_timeout, options.write_timeout)
+        finally:
+            # Whatever is wrong with one, the others are looked at again.
+            if start + AT_ONCE < len(connections):
+                loop.call_soon(self.inspect, connections, start + AT_ONCE)
+            else:
+                loop.call_later(self.period, self.tick)
 
     # -- the goodbye --------------------------------------------------------------------------------
 
@@ -230,7 +233,8 @@ class Guest:
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Call the application, and end what it leaves open."""
-        line = scope["path"]
+        raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "backslashreplace")
+        line = raw.partition(b"?")[0][:200].decode("ascii", "backslashreplace")
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from websockets.exceptions import ProtocolError
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
@@ -238,7 +239,8 @@ class Connection(asyncio.Protocol):
         return bool(self.stalled_at) or (bool(self.messages) and (self.receiver is None or len(self.messages) > 1))
 
     def pause(self) -> None:
-        if self.is_reading and not self.close_by:
+        # uvloop's transports raise where they are told anything after their end.
+        if self.is_reading and not self.close_by and not self.transport.is_closing():
             self.is_reading = False
             self.transport.pause_reading()
 
@@ -246,7 +248,7 @@ class Connection(asyncio.Protocol):
         """Read on, if there is a reason to."""
         if self.rest:
             self.chew()
-        if not self.is_reading and not self.must_wait():
+        if not self.is_reading and not self.must_wait() and not self.transport.is_closing():
             self.is_reading = True
             self.transport.resume_reading()
 
@@ -362,6 +364,10 @@ class Connection(asyncio.Protocol):
             waiter = self.loop.create_future()
             self.writers.append(waiter)
             await waiter
+        if self.gone is None and self.transport.is_closing():
+            # The transport knows it already, and tells us with the next turn of the loop. An application that only
+            # sends would not let it turn.
+            self.end(ABNORMAL)
         if self.gone is not None:
             raise Gone(f"the WebSocket is closed ({self.gone[0]})")
         text = event.get("text")
@@ -381,12 +387,15 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         for data in self.wire.data_to_send():
+            if self.transport.is_closing():
+                return
             if data:
                 self.transport.write(data)
             elif self.wire.close_rcvd is not None:
                 # Both have said goodbye; it is the server who ends the connection (RFC 6455 §7.1.1).
+                self.close_by = self.loop.time() + CLOSE_LIMIT
                 self.transport.close()
-            elif not self.transport.is_closing():
+            else:
                 # What the peer still sends is read and thrown away: closing on it would take our last words from it.
                 self.transport.write_eof()
                 self.finish()
@@ -403,9 +412,19 @@ class Connection(asyncio.Protocol):
         self.wake_writers()
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Say goodbye; the peer has `CLOSE_LIMIT` seconds to answer."""
+        """Say goodbye; the peer has `CLOSE_LIMIT` seconds to answer.
+
+        Raises:
+            ValueError: the code cannot be sent, or the reason is longer than 123 bytes.
+        """
         if self.wire.state is State.OPEN and self.gone is None:
-            self.wire.send_close(code, reason)
+            try:
+                self.wire.send_close(code, reason)
+            except ProtocolError as error:
+                raise ValueError(
+                    f"a WebSocket cannot be closed with code {code} and a reason of {len(reason.encode())} bytes ({error});"
+                    " codes are 1000 to 1014 as registered, or 3000 to 4999, and 123 bytes is the longest reason"
+                ) from error
             self.end(code, reason)
             self.flush()
             self.finish()
@@ -432,8 +451,8 @@ class Connection(asyncio.Protocol):
 
     def inspect(self, now: float, ping: float, ping_timeout: float, write_timeout: float) -> None:
         """Look whether the peer is there; called at each tick."""
-        if self.close_by:
-            if now >= self.close_by:
+        if self.gone is not None:
+            if 0 < self.close_by <= now:
                 self.abort()
             return
         if self.stalled_at:
