@@ -160,14 +160,19 @@ def let_arrive(app: Served, plan: Plan, head: RsgiHead, protocol: Any) -> Plan:
 
     async def next_piece() -> tuple[bytes, bool]:
         nonlocal size
+        # Not `async for`: it would ask for an iterator anew, which granian gives once. Where a body breaks off there is an
+        # empty piece, and then its end.
         try:
-            piece: bytes = await anext(pieces)
+            while not (piece := await anext(pieces)):
+                pass
         except StopAsyncIteration:
-            if length is not None and size < length:
-                raise BodyTruncated from None
-            return b"", False
-        size += len(piece)
-        return piece, True
+            piece = b""
+        if piece:
+            size += len(piece)
+            return piece, True
+        if length is not None and size < length:
+            raise BodyTruncated
+        return b"", False
 
     head.body = Incoming(next_piece, meter)
     return plan
