@@ -100,11 +100,14 @@ def test_a_deaf_handler_does_not_hold_the_stop(run: Any, port: int, figure: Any)
     with Line(port) as deaf:
         deaf.send("DEAF")
         time.sleep(0.3)
+        begun = time.monotonic()
         served.signal(signal.SIGTERM)
         assert deaf.hear() == ""
-        seconds = served.wait(10)
+        served.wait(10)
+    seconds = time.monotonic() - begun
 
     figure("gone after, seconds", f"{seconds:.2f}")
+    assert seconds < 4
     assert served.process.returncode == 0
     assert "lines: 1 connections were cut off" in served.text()
     assert "did not leave in time" not in served.text()
