@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -52,9 +53,6 @@ class Postgres:
         # PostgreSQL does not run as root.
         self.user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
         if self.user:
-            for path in (folder, *folder.parents[:3]):
-                if path.stat().st_uid == 0 and path != Path("/tmp"):
-                    path.chmod(path.stat().st_mode | 0o011)
             shutil.chown(folder, "postgres", "postgres")
         subprocess.run(
             [binaries / "initdb", "-D", self.folder, "-U", "postgres", "-A", "trust", "--no-sync"],
@@ -102,16 +100,19 @@ def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Red
 
 
 @pytest.fixture
-def postgres_server(tmp_path: Path) -> Iterator[Postgres]:
-    """A PostgreSQL of the test's own."""
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL of the test's own. Not below pytest's folder, into which only the user of the tests may look."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or [Path(path) for path in [shutil.which("postgres")] if path]
     if not found:
         pytest.skip("the server of PostgreSQL is not installed")
     pytest.importorskip("psycopg", reason="the library psycopg is not installed")
-    server = Postgres(tmp_path, found[-1].parent)
-    server.start()
-    yield server
-    server.kill()
+    with tempfile.TemporaryDirectory(prefix="carboy-postgres-") as folder:
+        server = Postgres(Path(folder), found[-1].parent)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 async def restart_in_between(url: str, stop: Any, start: Any, *, is_kept: bool) -> None:
@@ -257,6 +258,7 @@ def test_dead_workers_are_cleared_away_by_anybody(redis_server: Redis) -> None:
             assert [key async for key in admin.scan_iter(match="*here:*")] == []
         await one.close()
         await two.close()
+        await broker.client.aclose()  # its goodbye has opened it once more
         await admin.aclose()
 
     asyncio.run(play())
@@ -281,7 +283,7 @@ def test_the_hub_leaves_and_another_takes_over(tmp_path: Path) -> None:
             begun = time.monotonic()
             await hub.close()
             await two.publish("t", "on")
-            assert time.monotonic() - begun < 1.5
+            assert time.monotonic() - begun < 3  # 0.35 s on a machine that has nothing else to do
 
             assert [await next_data(watching) for _ in range(6)] == [0, 1, 2, 3, 4, "on"]
             assert await next_data(other) == "on"

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 import redis.asyncio as aredis
-from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
@@ -157,11 +157,10 @@ class RedisBroker:
         self.lifetime = int(settings.lifetime * 1000)
         self.listener: Listener
         self.client: aredis.Redis
-        self.pubsub: PubSub | None = None
+        self.bell: AbstractConnection | None = None
         #: Channels listened to, each with what is done once Redis has confirmed it.
         self.listening: dict[str, asyncio.Future[None]] = {}
         self.writing = asyncio.Lock()
-        self.heard = 0.0
         self.is_first = True
 
     # -- life -------------------------------------------------------------------------------------
@@ -176,6 +175,14 @@ class RedisBroker:
             # Trying again is done in one place, by the node.
             retry=Retry(NoBackoff(), 0),
         )
+        #: Where connections that listen are made. In RESP2 all that is heard on one is an array, pongs too.
+        self.bells: aredis.ConnectionPool = aredis.ConnectionPool.from_url(
+            self.settings.url or "",
+            protocol=2,
+            socket_connect_timeout=CONNECT,
+            socket_timeout=max(CONNECT, self.settings.lifetime),
+            retry=Retry(NoBackoff(), 0),
+        )
         self.commands = asyncio.Semaphore(CONNECTIONS)
         self.scripts: dict[str, Any] = {}
         self.upkeep = Upkeep(self.attend, (RedisError, OSError, TimeoutError, ChannelsError), self.client.aclose)
@@ -188,64 +195,71 @@ class RedisBroker:
 
     async def attend(self) -> None:
         """One connection's life."""
-        pubsub = self.client.pubsub()
         loop = asyncio.get_running_loop()
+        bell = self.bells.make_connection()  # type: ignore[no-untyped-call]  # the library leaves it untyped
         try:
-            self.heard = loop.time()
-            await pubsub.subscribe(self.prefix + "changed")
+            await bell.connect()
+            await bell.send_command("SUBSCRIBE", self.prefix + "changed")
             self.listening = {self.prefix + "changed": loop.create_future()}
-            self.pubsub = pubsub
+            self.bell = bell
             is_first, self.is_first = self.is_first, False
-            await together(self.listen(pubsub), self.beat(pubsub), *([] if is_first else [self.resume()]))
+            await together(self.listen(bell), self.beat(), *([] if is_first else [self.resume()]))
         finally:
-            self.pubsub = None
+            self.bell = None
             for confirmed in self.listening.values():
                 confirmed.cancel()
             self.listening = {}
-            await pubsub.aclose()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+            await bell.disconnect()
+
+    async def ring(self, *command: str) -> None:
+        """Say something on the connection that listens.
+
+        Raises:
+            Unreachable: it is broken. The library would make a new one, which listens to nothing.
+        """
+        async with self.errors(), self.writing:
+            bell = self.bell
+            if bell is None or not bell.is_connected:
+                raise Unreachable(f"the connection to Redis at {self.where} was lost")
+            await bell.send_command(*command, check_health=False)
 
     async def resume(self) -> None:
         await self.restate()
         await self.listener.resume()
 
-    async def listen(self, pubsub: PubSub) -> None:
-        loop = asyncio.get_running_loop()
+    async def listen(self, bell: AbstractConnection) -> None:
+        """Hear what is published; our own pings, which are answered, are the signs of life of the connection.
+
+        Raises:
+            TimeoutError: nothing was heard for three heartbeats.
+        """
         start = len(self.prefix) + 2  # behind "t:"
         changed = (self.prefix + "changed").encode()
         while True:
-            message = await pubsub.get_message(timeout=None)
-            self.heard = loop.time()
-            if message is None:
-                continue
-            kind, channel, data = message["type"], message["channel"], message["data"]
-            if kind == "message":
+            kind, channel, data = await self.heard(bell)
+            if kind == b"message":
                 if channel == changed:
                     self.listener.presence_changed(data.decode())
                 else:
                     self.listener.receive(channel[start:].decode(), _entry_of(data))
-            elif kind == "subscribe":
+            elif kind == b"subscribe":
                 confirmed = self.listening.get(channel.decode())
                 if confirmed is not None and not confirmed.done():
                     confirmed.set_result(None)
 
-    async def beat(self, pubsub: PubSub) -> None:
-        """Signs of life, in both directions.
+    async def heard(self, bell: AbstractConnection) -> tuple[bytes, bytes, Any]:
+        kind, channel, *rest = await bell.read_response()
+        return kind, channel, rest[0] if rest else None
 
-        Raises:
-            TimeoutError: nothing was heard on the connection that listens, not even answers to our questions.
-        """
-        loop = asyncio.get_running_loop()
-        beat = self.settings.heartbeat
+    async def beat(self) -> None:
+        """Signs of life: for Redis, of this worker; for us, of the connection that listens."""
         while True:
-            async with self.writing:
-                await pubsub.ping()
+            await self.ring("PING")
             count = len(self.listener.stays)
             known = await self.evaluate(_BEAT, [self.prefix + "alive", self.of], [self.prefix, self.worker, self.lifetime])
             if known != count and known != len(self.listener.stays):
                 await self.restate()
-            await asyncio.sleep(beat * random.uniform(0.9, 1.0))
-            if loop.time() - self.heard > beat * 3:
-                raise TimeoutError("Redis is silent")
+            await asyncio.sleep(self.settings.heartbeat * random.uniform(0.9, 1.0))
 
     async def restate(self) -> None:
         """Say again who is present in this worker: Redis knows otherwise, or nothing at all."""
@@ -279,33 +293,26 @@ class RedisBroker:
         return found
 
     async def listen_to(self, channels: Sequence[str]) -> None:
-        pubsub = self.pubsub
-        if pubsub is None:
+        if self.bell is None:
             raise Unreachable(await self.trouble())
         loop = asyncio.get_running_loop()
-        waits = []
-        async with self.errors(), self.writing:
-            if pubsub is not self.pubsub:
-                raise Unreachable(f"the connection to Redis at {self.where} was lost")
-            fresh = [channel for channel in channels if channel not in self.listening]
-            for channel in fresh:
-                self.listening[channel] = loop.create_future()
-            waits = [self.listening[channel] for channel in channels]
-            if fresh:
-                await pubsub.subscribe(*fresh)
-        await asyncio.wait([asyncio.ensure_future(asyncio.shield(wait)) for wait in waits if not wait.done()] or [loop.create_task(asyncio.sleep(0))])
-        if any(wait.cancelled() for wait in waits):
+        fresh = [channel for channel in channels if channel not in self.listening]
+        for channel in fresh:
+            self.listening[channel] = loop.create_future()
+        confirmations = [self.listening[channel] for channel in channels]
+        if fresh:
+            await self.ring("SUBSCRIBE", *fresh)
+        waiting = [each for each in confirmations if not each.done()]
+        if waiting:
+            # Not awaited one by one: a future that many wait for is not to be cancelled by the one that gives up.
+            await asyncio.wait(waiting)
+        if any(each.cancelled() for each in confirmations):
             raise Unreachable(f"the connection to Redis at {self.where} was lost")
 
     async def unfollow(self, topics: Sequence[str]) -> None:
-        pubsub = self.pubsub
-        channels = [channel for channel in map(self.channel, topics) if channel in self.listening]
-        if pubsub is None or not channels:
-            return
-        for channel in channels:
-            del self.listening[channel]
-        async with self.errors(), self.writing:
-            await pubsub.unsubscribe(*channels)
+        channels = [channel for channel in map(self.channel, topics) if self.listening.pop(channel, None) is not None]
+        if channels:
+            await self.ring("UNSUBSCRIBE", *channels)
 
     async def read(self, topic: str, after: str | None, count: int) -> list[Entry]:
         async with self.errors():
