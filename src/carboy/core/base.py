@@ -65,7 +65,7 @@ VERBS = (
 )  # fmt: skip
 
 #: Options of a rule that are Carboy's own, not Werkzeug's.
-ROUTE_OPTIONS = ("blocking", "stream", "max_body", "timeout", *SOCKET_OPTIONS)
+ROUTE_OPTIONS = ("blocking", "stream", "max_body", "timeout")
 
 #: Attributes whose assignment makes the plans old.
 SHAPING = frozenset(VERBS) | {
@@ -454,7 +454,8 @@ class App(Scaffold):
         if endpoint is None:
             endpoint = endpoint_of(view_func)  # type: ignore[arg-type]  # raises for None
         options["endpoint"] = endpoint
-        own = {name: options.pop(name) for name in ROUTE_OPTIONS if name in options}
+        known_here = SOCKET_OPTIONS if options.get("websocket") else ROUTE_OPTIONS
+        own = {name: options.pop(name) for name in known_here if name in options}
         methods = methods_of(view_func, options)
         required: set[str] = set(getattr(view_func, "required_methods", ()))
         if provide_automatic_options is None:

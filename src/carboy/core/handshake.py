@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
@@ -95,7 +95,8 @@ def socket_plan(app: Any, way: Plan, options: dict[str, Any] | None) -> SocketPl
         outward=(Segment(functools.partial(leave, way), True),),
         afterwards=_nothing,
     )
-    return SocketPlan(**own, way=way, terms=terms)
+    greeting = replace(way, outward=(*way.outward, Segment(_mark_saved, False)))
+    return SocketPlan(**own, way=greeting, terms=terms)
 
 
 def socket_of(ctx: Context) -> Socket:
@@ -124,6 +125,18 @@ async def leave(way: Plan, ctx: Context) -> None:
     """What stands after the view, on a refusal; an accept has run it already."""
     if not socket_of(ctx).is_greeted:
         await outward(way, ctx)
+    elif getattr(ctx.opened_session, "modified", False):
+        log.warning(
+            "the session was changed after the accept of %s: its cookie had gone out by then, so the change is lost. Change it"
+            " before the accept, or keep it elsewhere.",
+            ctx.request.path,
+        )
+
+
+def _mark_saved(ctx: Context) -> None:
+    """The last step at the accept: what changes in the session from here on reaches no browser, and `leave` says so."""
+    if getattr(ctx.opened_session, "modified", False):
+        ctx.opened_session.modified = False
 
 
 async def _nothing(ctx: Context) -> None:

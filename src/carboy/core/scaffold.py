@@ -224,6 +224,9 @@ class Scaffold:
             ...         await ws.send(message)
         """
         told: dict[str, Any] = dict(options)
+        strange = sorted(told.keys() - WebSocketOptions.__annotations__.keys())
+        if strange:
+            raise TypeError(f"the WebSocket {rule!r} takes no {', '.join(strange)}; it takes {', '.join(sorted(WebSocketOptions.__annotations__))}")
 
         def decorator(f: F) -> F:
             endpoint = told.pop("endpoint", None)

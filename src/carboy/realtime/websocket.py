@@ -14,7 +14,9 @@ import msgspec
 
 from ..core.ctx import Context
 from ..core.request import Request
-from ..gateways.socket import NORMAL, WRONG_KIND, InvalidMessage, Socket, State, WebSocketDisconnect
+from ..gateways.socket import NORMAL, WRONG_KIND, Socket, State
+from ..gateways.socket import InvalidMessage as InvalidMessage
+from ..gateways.socket import WebSocketDisconnect as WebSocketDisconnect
 from ..pipeline.drive import drive
 from .leaving import forget, leaving_of, listen
 

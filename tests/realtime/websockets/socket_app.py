@@ -31,8 +31,8 @@ from carboy import (
     url_for,
 )
 from carboy.core.ctx import Context
-from carboy.gateways.socket import InvalidMessage, Socket, Wire
-from carboy.realtime.websocket import BlockingWebSocket
+from carboy.gateways.socket import Socket, Wire
+from carboy.realtime.websocket import BlockingWebSocket, InvalidMessage
 
 app = Carboy(__name__)
 app.config.update(SECRET_KEY="a key for tests", PROPAGATE_EXCEPTIONS=False, WEBSOCKET_THREADS=4)

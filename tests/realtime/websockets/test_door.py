@@ -192,6 +192,18 @@ def test_origins_of_the_config(app: Carboy) -> None:
     assert refused(app, "/closed", headers={"Origin": "https://partner.example"}).status_code == 403
 
 
+def test_url_of_a_socket_behind_tls_is_wss(app: Carboy) -> None:
+    """The scheme follows that of the request, or the config's outside of one."""
+    echo(app)
+    app.get("/url")(lambda: app.url_for("echo", _external=True))
+    app.config.update(SERVER_NAME="board.example", PREFERRED_URL_SCHEME="https")
+
+    assert app.test_client().get("/url", base_url="https://board.example").text == "wss://board.example/echo"
+    assert app.test_client().get("/url", base_url="http://board.example").text == "ws://board.example/echo"
+    with app.app_context():
+        assert app.url_for("echo") == "wss://board.example/echo"
+
+
 def test_origin_is_compared_with_the_host_of_the_request(app: Carboy) -> None:
     """The host is the one that the request says, its port that of the origin's scheme where none is written."""
     echo(app)
@@ -288,6 +300,56 @@ def test_session_that_a_page_made(app: Carboy) -> None:
         assert ws.receive() == "ada"
     with client.session_transaction() as kept:
         assert dict(kept) == {"user": "ada", "seen": True}
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_session_changed_after_the_accept_is_told(app: Carboy, caplog: pytest.LogCaptureFixture, late: bool) -> None:
+    """A change that no cookie carries is lost, and the log says so."""
+
+    @app.websocket("/late")
+    async def change(ws: WebSocket, session: Any) -> None:
+        session["early"] = 1
+        await ws.accept()
+        if late:
+            session["late"] = 1
+
+    client = app.test_client()
+    with client.websocket("/late"):
+        pass
+
+    with client.session_transaction() as kept:
+        assert dict(kept) == {"early": 1}
+    assert ["after the accept of /late" in record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [True] * late
+
+
+def test_options_are_those_of_sockets(app: Carboy) -> None:
+    """An option that a socket does not have is a mistake, and so is one of sockets on a page."""
+    with pytest.raises(TypeError, match="the WebSocket '/x' takes no max_body; it takes cancel_on_disconnect"):
+        app.websocket("/x", max_body=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="max_message"):
+        app.get("/y", max_message=1)(lambda: "")
+
+
+def test_class_of_sockets_may_be_ones_own(app: Carboy) -> None:
+    """`app.websocket_class`: what views are given, by name and by its annotation."""
+    app.websocket_class = Numbered
+
+    @app.websocket("/a")
+    async def a(ws: Numbered) -> None:
+        await ws.send_number(7)
+
+    @app.websocket("/b")
+    async def b(ws: Any) -> None:
+        await ws.send_number(8)
+
+    for path, number in (("/a", 7), ("/b", 8)):
+        with app.test_client().websocket(path) as ws:
+            assert ws.receive_json() == {"number": number}
+
+
+class Numbered(WebSocket):
+    async def send_number(self, number: int) -> None:
+        await self.send({"number": number})
 
 
 def test_async_client_and_lifespan(app: Carboy) -> None:
