@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-board check format bench bench-core bench-board bench-scaling resilience conformance extensions applications clean
+.PHONY: help run test test-board check format bench bench-core bench-board bench-scaling resilience soak conformance extensions applications clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
