@@ -127,17 +127,22 @@ def why_no_nodes() -> str | None:
 
 
 @contextlib.contextmanager
-def quota(name: str, share: float) -> Iterator[Path]:
-    """A cgroup whose processes get no more than a share of a core; yields the file that takes their numbers. Version 1 or 2."""
+def quota(name: str, share: float | None) -> Iterator[Path]:
+    """A cgroup whose processes get no more than a share of a core (None for no limit); yields the file that takes their numbers.
+
+    It weighs four times as much as an ordinary process, so that a node has its quota where others work, too.
+    """
     is_first = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists()
     group = Path("/sys/fs/cgroup/cpu" if is_first else "/sys/fs/cgroup") / name
     group.mkdir()
     try:
-        if is_first:
+        if is_first:  # version 1 of cgroups
             (group / "cpu.cfs_period_us").write_text(str(PERIOD))
-            (group / "cpu.cfs_quota_us").write_text(str(round(PERIOD * share)))
+            (group / "cpu.cfs_quota_us").write_text(str(round(PERIOD * share)) if share else "-1")
+            (group / "cpu.shares").write_text("4096")
         else:
-            (group / "cpu.max").write_text(f"{round(PERIOD * share)} {PERIOD}")
+            (group / "cpu.max").write_text(f"{round(PERIOD * share) if share else 'max'} {PERIOD}")
+            (group / "cpu.weight").write_text("400")
         yield group / "cgroup.procs"
     finally:
         for _ in range(50):  # its last process may be on its way out
@@ -249,6 +254,7 @@ def nodes(rounds: int, seconds: int, folder: Path) -> dict[int, list[Sample]]:
     mark = os.getpid()
     with contextlib.ExitStack() as stack:
         balancer = stack.enter_context(namespace(f"carboy-bench-{mark}-balancer"))
+        balancers = stack.enter_context(quota(f"carboy-bench-{mark}-balancer", None))
         join(None, balancer, 0, mark)
         started = []
         for number in range(1, SIZES[-1] + 1):
@@ -271,7 +277,7 @@ def nodes(rounds: int, seconds: int, folder: Path) -> dict[int, list[Sample]]:
                 lines = "\n".join(f"        server 10.77.{number}.2:8000;" for number in range(1, count + 1))
                 (folder / "nginx.conf").write_text(NGINX.format(folder=folder, servers=lines))
                 command = ["ip", "netns", "exec", balancer, "nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx.error.log")]
-                ends.enter_context(process(command, folder / "nginx.log"))
+                ends.enter_context(process(command, folder / "nginx.log", balancers))
                 url = "http://10.77.0.2:8080/busy"
                 until(lambda: answers(url), "nginx does not answer", 15)
                 wrk(url, 1)
