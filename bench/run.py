@@ -22,6 +22,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -326,6 +327,7 @@ def main() -> int:
     parser.add_argument("--no-write", action="store_true", help="print; leave the docs and the file of the figures as they are")
     parser.add_argument("--render", action="store_true", help="measure nothing; write the page again from the file")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end then, too
     if options.render:
         report.write(Figures.load(options.figures))
         return 0
