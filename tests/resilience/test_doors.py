@@ -98,7 +98,7 @@ def test_first_lines_say_what_is_served(run):
 
     first = served.text().splitlines()[:4]
 
-    assert re.match(r"Carboy serves both \(both:app, 5 routes, 4 def and 1 async def views\)", first[0])
+    assert re.match(r"Carboy serves both \(both:app, 7 routes, 5 def and 2 async def views\)", first[0])
     assert f"http://127.0.0.1:{served.port}" in first[1]
     assert "ASGI" in first[2]
     assert "Ctrl-C" in first[3]
