@@ -320,7 +320,7 @@ def main() -> int:
     parser.add_argument("--workloads", help="beginnings of names, with commas, of: " + ", ".join(work.name for work in WORKLOADS))
     parser.add_argument("--rounds", type=int, help="4, or 2 in a quick run")
     parser.add_argument("--seconds", type=int, default=1, help="of each timed run, whole ones (1)")
-    parser.add_argument("--minutes", type=float, help="begin no round beyond the first that would end later (29, or 5.5 in a quick run)")
+    parser.add_argument("--minutes", type=float, help="begin no round beyond the first that would end later (29, or 5 in a quick run)")
     parser.add_argument("--quick", action="store_true", help="two rounds of a second, and the bare callables, Carboy and five peers alone")
     parser.add_argument("--merge", action="store_true", help="keep what is in the file of the figures, and replace what is measured now")
     parser.add_argument("--figures", type=Path, default=report.FIGURES, help="the file of the figures (docs/performance/figures.json)")
@@ -360,7 +360,7 @@ def main() -> int:
 
     os.sched_setaffinity(0, {LOAD_CORE})
     rounds = options.rounds or (2 if options.quick else 4)
-    run = Run(chosen, works, rounds, options.seconds, options.minutes or (5.5 if options.quick else 29), save)
+    run = Run(chosen, works, rounds, options.seconds, options.minutes or (5 if options.quick else 29), save)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
