@@ -33,6 +33,9 @@ INTERNAL = 1011
 RESTART = 1012
 TIMED_OUT = 3008
 
+#: Seconds in which a server that could not send any more tells with which code the connection was closed.
+CODE_LIMIT = 0.1
+
 #: RFC 6455 §7.4: told to the application, never sent.
 _NEVER_SENT = frozenset({1004, NO_CODE, ABNORMAL, 1015})
 #: RFC 6455 §5.5: a control frame has 125 bytes, two of them the code.
@@ -214,7 +217,8 @@ class Wire:
         try:
             await self.raw_send(event)
         except OSError as error:
-            # ASGI: what a server raises where the connection is closed.
+            # ASGI: what a server raises where the connection is closed; how it was closed, only `receive` tells.
+            await asyncio.wait((self.ahead or self.look_ahead(),), timeout=CODE_LIMIT)
             self.end(WebSocketDisconnect(ABNORMAL))
             raise self.farewell() from error
         if event["type"] == "websocket.accept":

@@ -550,3 +550,39 @@ def test_equipment_stands_around_a_socket(app: Carboy, caplog: pytest.LogCapture
         assert not {"Content-Encoding", "Content-Type", "Content-Length", "ETag"} & set(ws.headers.keys())
     assert refused(app, "/nowhere").headers["X-Content-Type-Options"] == "nosniff"
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_code_is_told_where_a_send_fails(app: Carboy) -> None:
+    """A server that cannot send raises OSError; with which code the peer has gone, its next event says."""
+    app.get("/")(lambda: "")
+    told = []
+
+    @app.websocket("/x")
+    async def x(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await ws.send("late")
+        except WebSocketDisconnect as gone:
+            told.append((gone.code, gone.reason, ws.close_code))
+
+    async def main(disconnect: Any) -> None:
+        events = [{"type": "websocket.connect"}]
+
+        async def receive() -> Any:
+            if events:
+                return events.pop()
+            if disconnect is None:
+                await asyncio.Event().wait()
+            return disconnect
+
+        async def send(event: Any) -> None:
+            if event["type"] == "websocket.send":
+                raise OSError
+
+        scope = {"type": "websocket", "path": "/x", "raw_path": b"/x", "query_string": b"", "headers": [], "scheme": "ws"}
+        await app(scope, receive, send)
+
+    asyncio.run(main({"type": "websocket.disconnect", "code": 4009, "reason": "gone"}))
+    asyncio.run(main(None))
+
+    assert told == [(4009, "gone", 4009), (1006, "", 1006)]
