@@ -156,7 +156,7 @@ def held(does: bool) -> str:
 
 def chart(figures: Figures) -> str:
     """Bars of the rates, a panel for each workload, three panels side by side."""
-    wide, label, bar, step, gap, across = 400, 168, 10, 14, 30, 3
+    wide, label, bar, step, gap, across = 410, 178, 10, 14, 30, 3
     panels = []
     for work in WORKLOADS:
         rows = [(each, found[0]) for each in ALL if (found := rate(figures, each.name, work.name))]
