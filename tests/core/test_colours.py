@@ -929,3 +929,31 @@ def test_token_of_a_sync_hook_may_be_used_by_a_later_one(app, client, coloured):
     for _ in range(3):
         assert client.get("/").text == "mine"
     assert seen == [""] * 6
+
+
+@pytest.mark.parametrize("has_teardown", [False, True])
+def test_services_of_a_request_end_with_it(app, door, view_colour, has_teardown):
+    """A generator factory is resumed at the end, in either colour, whether there are teardown functions or not."""
+    ended = []
+
+    class Pool:
+        pass
+
+    def make():
+        yield Pool()
+        ended.append("ended")
+
+    class Pools:
+        name = "pools"
+        requires = ()
+
+        def setup(self, fit):
+            fit.provide(Pool, make)
+
+    app.fit(Pools())
+    if has_teardown:
+        app.teardown_request(lambda exc: ended.append("teardown"))
+    app.get("/")(tint(view_colour, lambda: type(app.service(Pool)).__name__))
+
+    assert ask(app, door).text == "Pool"
+    assert "ended" in ended

@@ -30,6 +30,7 @@ from .errors import BadView
 from .handshake import socket_plan
 from .request import blueprint_names
 from .respond import heavy, light, whole
+from .services import close_flows
 
 #: Methods that get a plan of their own; any other shares one, so that strange methods cannot fill the memory.
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT"})
@@ -597,6 +598,8 @@ def _announce_end(ctx: Context) -> None:
 async def _tear_down_on_loop(invoke: journey.Invoke, ctx: Context, exc: BaseException | None) -> None:
     if ctx.is_last:
         ctx.is_torn_down = True
+        if ctx.services is not None:
+            close_flows(ctx.services[1])
         if exc is not None and ctx.app.should_ignore_error(exc):  # type: ignore[attr-defined]  # the app's verb
             exc = None
         await journey.tear_down(invoke, ctx, exc, ctx.owns_app)
