@@ -248,7 +248,8 @@ class RedisBroker:
                     confirmed.set_result(None)
 
     async def heard(self, bell: AbstractConnection) -> tuple[bytes, bytes, Any]:
-        kind, channel, *rest = await bell.read_response()
+        told: Any = await bell.read_response()
+        kind, channel, *rest = told
         return kind, channel, rest[0] if rest else None
 
     async def beat(self) -> None:
