@@ -218,6 +218,18 @@ def test_stalled_bodies_are_ended(run):
     assert served.get("/seen") == ""
 
 
+def test_peers_that_answer_no_ping_are_closed(run, figure):
+    """A connection that has begun and says no more is closed after a ping without an answer."""
+    served = run("--http", "auto", "--header-timeout", "1s", ready=1, target="limits:app")
+
+    ends = [wire.exchange(served.port, PREFACE + frame(SETTINGS) + begun, wait=8) for begun in (b"", frame(HEADERS, END_STREAM, 1, request()))]
+    half, _ = wire.exchange(served.port, b"GET / HT", wait=5)
+
+    figure("closed after (limits 1 s and 1 s), seconds", [f"{seconds:.1f}" for _, seconds in ends])
+    assert not any(answer.endswith(b"<open>") for answer, _ in ends)
+    assert not half.endswith(b"<open>")
+
+
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="needs h2load (Debian: nghttp2-client)")
 def test_h2load(run, figure, full):
     """A flood of proper requests, a hundred at once on each connection: all are answered."""

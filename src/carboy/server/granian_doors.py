@@ -100,7 +100,12 @@ class HTTPServer:
                 pipeline_flush=False,
             ),
             HTTP2Settings(
-                max_headers_size=options.header_buffer, max_concurrent_streams=MOST_STREAMS, max_send_buffer_size=STREAM_BUFFER
+                # A peer that does not answer a ping is gone; nothing else ends an idle connection of this protocol.
+                keep_alive_interval=max(1, int(options.header_timeout * 1000)) if options.header_timeout else None,
+                keep_alive_timeout=max(1, int(options.header_timeout)),
+                max_headers_size=options.header_buffer,
+                max_concurrent_streams=MOST_STREAMS,
+                max_send_buffer_size=STREAM_BUFFER,
             )
             if options.http != "1"
             else None,
