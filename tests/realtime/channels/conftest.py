@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
+import sys
+import tempfile
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -15,6 +18,12 @@ import pytest
 
 import carboy
 from carboy.realtime.channels import Channels, Message
+
+sys.path.insert(0, str(Path(__file__).parent))
+try:
+    from servers import Postgres, Redis, find_postgres
+finally:
+    sys.path.pop(0)
 
 BROKERS = ("memory", "host", "redis", "postgres")
 REDIS = os.environ.get("CARBOY_TEST_REDIS", "redis://127.0.0.1:6379/5")
@@ -68,25 +77,46 @@ def redis_is_there() -> bool:
     return False
 
 
-def url_of(kind: str, folder: Path) -> str:
-    """The URL of a broker for one test, or a reason why there is none."""
-    if kind == "redis":
-        pytest.importorskip("redis", reason="the library redis is not installed")
-        if not redis_is_there():
-            pytest.skip(f"no Redis answers at {REDIS}; CARBOY_TEST_REDIS names another")
-        return REDIS
-    if kind == "postgres":
-        pytest.importorskip("psycopg", reason="the library psycopg is not installed")
-        if not postgres_is_there():
-            pytest.skip(f"no PostgreSQL answers at {POSTGRES}; CARBOY_TEST_POSTGRES names another")
-        return POSTGRES
-    return "memory://" if kind == "memory" else f"host://{folder / 'bus'}"
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis that runs here, or one of the tests' own."""
+    pytest.importorskip("redis", reason="the library redis is not installed")
+    if redis_is_there():
+        yield REDIS
+        return
+    if shutil.which("redis-server") is None:
+        pytest.skip(f"no Redis answers at {REDIS} (CARBOY_TEST_REDIS names another), and redis-server is not installed")
+    server = Redis(tmp_path_factory.mktemp("redis"), keeps=False)
+    server.start()
+    yield server.url
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL that runs here, or one of the tests' own."""
+    pytest.importorskip("psycopg", reason="the library psycopg is not installed")
+    if postgres_is_there():
+        yield POSTGRES
+        return
+    binaries = find_postgres()
+    if binaries is None:
+        pytest.skip(f"no PostgreSQL answers at {POSTGRES} (CARBOY_TEST_POSTGRES names another), and its server is not installed")
+    with tempfile.TemporaryDirectory(prefix="carboy-postgres-") as folder:
+        server = Postgres(Path(folder), binaries)
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.kill()
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.service) if kind in ("redis", "postgres") else kind for kind in BROKERS])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     """An application of its own on each broker."""
-    yield World(request.param, url_of(request.param, tmp_path), f"test-{uuid.uuid4().hex[:12]}")
+    kind = str(request.param)
+    url = "memory://" if kind == "memory" else f"host://{tmp_path / 'bus'}" if kind == "host" else request.getfixturevalue(f"{kind}_url")
+    return World(kind, url, f"test-{uuid.uuid4().hex[:12]}")
 
 
 async def take(messages: Any, count: int, within: float = 10.0) -> list[Message]:

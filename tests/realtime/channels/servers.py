@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -186,6 +187,58 @@ class Redis:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.process = None
+
+
+def find_postgres() -> Path | None:
+    """Where the programs of a PostgreSQL server are; Debian keeps them off the path."""
+    found = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))] or [shutil.which("postgres")]
+    return Path(found[-1]).parent if found[-1] else None
+
+
+class Postgres:
+    """A PostgreSQL of the test's own, that may be killed and started again."""
+
+    def __init__(self, folder: Path, binaries: Path) -> None:
+        self.folder = folder / "data"
+        self.binaries = binaries
+        self.port = find_free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self.process: subprocess.Popen[bytes] | None = None
+        # PostgreSQL does not run as root.
+        self.user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+        if self.user:
+            shutil.chown(folder, "postgres", "postgres")
+        subprocess.run(
+            [binaries / "initdb", "-D", self.folder, "-U", "postgres", "-A", "trust", "--no-sync"],
+            check=True, capture_output=True, cwd="/", **self.user,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        command = [self.binaries / "postgres", "-D", self.folder, "-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **self.user
+        )
+        import psycopg
+
+        end = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=2):
+                return
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """A fast shutdown: connections are cut, the tables are kept."""
+        if self.process is not None:
+            self.process.send_signal(2)
+            self.process.wait(30)
+            self.process = None
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(3)  # immediate: what a crash is, without shared memory left behind
+            self.process.wait(30)
             self.process = None
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import random
 import time
@@ -483,5 +484,36 @@ def test_retried_publications_are_made_once(world: Any) -> None:
 
         assert len(set(ids)) == 1
         assert [message.data for message in found] == ["once", "after"]
+
+    run(world, scenario)
+
+
+def test_many_come_and_go_at_once(world: Any) -> None:
+    """Thirty people in two workers, each for a moment, while one stays: at the end she alone is here, and told so."""
+
+    async def scenario(world: Any) -> None:
+        one, two = world.worker(heartbeat=0.1), world.worker(heartbeat=0.1)
+
+        async def visit(number: int) -> None:
+            for _ in range(3):
+                async with (one, two)[number % 2].present("p", who=f"visitor {number}"):
+                    await asyncio.sleep(random.uniform(0, 0.1))
+
+        async with two.subscribe("p", presence=True, queue=1000) as watching, one.present("p", who="ana"):
+            await asyncio.gather(*map(visit, range(30)))
+
+            async def alone() -> bool:
+                return [person.who for person in await two.presence("p")] == ["ana"]
+
+            await eventually(alone)
+            here: set[str] = set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    async for message in watching:
+                        who = message.data["who"]
+                        assert (who in here) == (message.event == "left")
+                        here ^= {who}
+            assert here == {"ana"}
+            assert await alone()
 
     run(world, scenario)

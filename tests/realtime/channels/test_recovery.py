@@ -25,7 +25,7 @@ from carboy.realtime.channels.host.seat import take_seat
 
 sys.path.insert(0, str(Path(__file__).parent))
 try:
-    from servers import Redis, find_free_port
+    from servers import Postgres, Redis, find_free_port, find_postgres
 finally:
     sys.path.pop(0)
 
@@ -39,52 +39,6 @@ def channels_at(url: str, name: str = "x", **config: Any) -> Channels:
 async def next_data(messages: Any, within: float = 15) -> Any:
     async with asyncio.timeout(within):
         return (await anext(messages)).data
-
-
-class Postgres:
-    """A PostgreSQL of the test's own, that may be killed and started again."""
-
-    def __init__(self, folder: Path, binaries: Path) -> None:
-        self.folder = folder / "data"
-        self.binaries = binaries
-        self.port = find_free_port()
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self.process: subprocess.Popen[bytes] | None = None
-        # PostgreSQL does not run as root.
-        self.user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
-        if self.user:
-            shutil.chown(folder, "postgres", "postgres")
-        subprocess.run(
-            [binaries / "initdb", "-D", self.folder, "-U", "postgres", "-A", "trust", "--no-sync"],
-            check=True, capture_output=True, cwd="/", **self.user,
-        )  # fmt: skip
-
-    def start(self) -> None:
-        command = [self.binaries / "postgres", "-D", self.folder, "-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1"]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **self.user
-        )
-        import psycopg
-
-        end = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=2):
-                return
-            assert time.monotonic() < end
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        """A fast shutdown: connections are cut, the tables are kept."""
-        if self.process is not None:
-            self.process.send_signal(2)
-            self.process.wait(30)
-            self.process = None
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(3)  # immediate: what a crash is, without shared memory left behind
-            self.process.wait(30)
-            self.process = None
 
 
 @pytest.fixture
@@ -102,12 +56,12 @@ def redis_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Red
 @pytest.fixture
 def postgres_server() -> Iterator[Postgres]:
     """A PostgreSQL of the test's own. Not below pytest's folder, into which only the user of the tests may look."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or [Path(path) for path in [shutil.which("postgres")] if path]
-    if not found:
+    binaries = find_postgres()
+    if binaries is None:
         pytest.skip("the server of PostgreSQL is not installed")
     pytest.importorskip("psycopg", reason="the library psycopg is not installed")
     with tempfile.TemporaryDirectory(prefix="carboy-postgres-") as folder:
-        server = Postgres(Path(folder), found[-1].parent)
+        server = Postgres(Path(folder), binaries)
         server.start()
         try:
             yield server

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,16 @@ finally:
 FULL = os.environ.get("CARBOY_RESILIENCE") == "full"
 
 
-def report(capsys: pytest.CaptureFixture[str], **figures: Any) -> None:
-    with capsys.disabled():
-        print("  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items()), end=" ")
+@pytest.fixture
+def report(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Callable[[dict[str, Any]], None]:
+    """Print figures, with `-v` and in the long form (CARBOY_RESILIENCE=full)."""
+
+    def show(figures: dict[str, Any]) -> None:
+        if FULL or request.config.get_verbosity() > 0:
+            with capsys.disabled():
+                print("  " + ", ".join(f"{name} {value}" for name, value in figures.items()), end=" ")
+
+    return show
 
 
 async def spread(servers: list[Server], topic: str) -> list[Client]:
@@ -72,7 +80,7 @@ async def all_seen(clients: list[Client], publishers: list[Publisher], within: f
 
 
 @pytest.mark.slow
-def test_hubs_are_killed_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hubs_are_killed_one_after_the_other(tmp_path: Path, report: Callable[[dict[str, Any]], None]) -> None:
     """Four workers of one `carboy run`, no configuration: each is killed in turn, so the hub is too, and is succeeded."""
     server = Server(tmp_path / "a")
 
@@ -101,7 +109,7 @@ def test_hubs_are_killed_one_after_the_other(tmp_path: Path, capsys: pytest.Capt
         acknowledged, doubtful, longest, kills = asyncio.run(play())
     finally:
         server.close()
-    report(capsys, kills=kills, acknowledged=acknowledged, unanswered=doubtful, longest=f"{longest:.2f} s")
+    report({"kills": kills, "acknowledged": acknowledged, "unanswered": doubtful, "longest publication": f"{longest:.2f} s"})
     assert acknowledged > 100
     assert doubtful <= kills * 4
     assert longest < 4
@@ -158,7 +166,7 @@ def test_workers_of_one_server_meet_through_every_door(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.service
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
-def test_two_nodes_on_one_redis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_nodes_on_one_redis(tmp_path: Path, report: Callable[[dict[str, Any]], None]) -> None:
     """Two servers of four workers; a worker is killed, then Redis, then a node: the rest misses nothing, and sees who is gone."""
     pytest.importorskip("redis", reason="the library redis is not installed")
     redis = Redis(tmp_path / "redis", keeps=True)
@@ -215,4 +223,4 @@ def test_two_nodes_on_one_redis(tmp_path: Path, capsys: pytest.CaptureFixture[st
         for node in nodes:
             node.close()
         redis.kill()
-    report(capsys, **figures)
+    report(figures)

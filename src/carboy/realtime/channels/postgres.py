@@ -153,6 +153,8 @@ class PostgresBroker:
         #: Topics followed; notifications come for all of an application's.
         self.following: set[str] = set()
         self.is_listening = asyncio.Event()
+        #: One word about presence at a time: what is said again as a whole must not arrive after what ended meanwhile.
+        self.stating = asyncio.Lock()
         self.heard = 0.0
         self.is_first = True
 
@@ -249,12 +251,13 @@ class PostgresBroker:
 
     async def restate(self) -> None:
         """Say again who is present in this worker: the table knows otherwise, or nothing at all."""
-        stays = tuple(self.listener.stays.values())
-        await self.execute(_BEAT)
-        # What is right stays where it is, so that nobody who looks meanwhile sees an empty room.
-        await self.execute(_OVER, keys=[stay.key for _, stay in stays])
-        for topic, stay in stays:
-            await self.enter(topic, stay)
+        async with self.stating:
+            stays = tuple(self.listener.stays.values())
+            await self.execute(_BEAT)
+            # What is right stays where it is, so that nobody who looks meanwhile sees an empty room.
+            await self.execute(_OVER, keys=[stay.key for _, stay in stays])
+            for topic, stay in stays:
+                await self.say_present(topic, stay)
 
     # -- the verbs --------------------------------------------------------------------------------
 
@@ -297,13 +300,17 @@ class PostgresBroker:
         return [Entry(_text(id_), _text(before), key, kind, body) for id_, before, key, kind, body in reversed(rows)]
 
     async def enter(self, topic: str, stay: Stay) -> None:
+        async with self.stating:
+            await self.say_present(topic, stay)
+
+    async def say_present(self, topic: str, stay: Stay) -> None:
         async with self.connection() as connection, connection.pipeline():
             values = {**self.values, "topic": topic, "key": stay.key, "stay": msgspec.json.encode(stay)}
             for text in (_BEAT, _ENTER, _CHANGED):
                 await connection.execute(text.encode(), values)
 
     async def leave(self, topic: str, stay: Stay) -> None:
-        async with self.connection() as connection, connection.pipeline():
+        async with self.stating, self.connection() as connection, connection.pipeline():
             for text in (_LEAVE, _CHANGED):
                 await connection.execute(text.encode(), {**self.values, "topic": topic, "key": stay.key})
 

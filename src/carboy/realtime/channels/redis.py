@@ -161,6 +161,8 @@ class RedisBroker:
         #: Channels listened to, each with what is done once Redis has confirmed it.
         self.listening: dict[str, asyncio.Future[None]] = {}
         self.writing = asyncio.Lock()
+        #: One word about presence at a time: what is said again as a whole must not arrive after what ended meanwhile.
+        self.stating = asyncio.Lock()
         self.is_first = True
 
     # -- life -------------------------------------------------------------------------------------
@@ -264,8 +266,9 @@ class RedisBroker:
 
     async def restate(self) -> None:
         """Say again who is present in this worker: Redis knows otherwise, or nothing at all."""
-        said = [part for topic, stay in self.listener.stays.values() for part in (topic, stay.key, msgspec.json.encode(stay))]
-        await self.evaluate(_RESTATE, [self.prefix + "alive", self.of], [self.prefix, self.worker, self.lifetime, *said])
+        async with self.stating:
+            said = [part for topic, stay in self.listener.stays.values() for part in (topic, stay.key, msgspec.json.encode(stay))]
+            await self.evaluate(_RESTATE, [self.prefix + "alive", self.of], [self.prefix, self.worker, self.lifetime, *said])
 
     # -- the verbs --------------------------------------------------------------------------------
 
@@ -332,10 +335,12 @@ class RedisBroker:
 
     async def enter(self, topic: str, stay: Stay) -> None:
         args = [self.prefix, self.worker, self.lifetime, topic, stay.key, msgspec.json.encode(stay)]
-        await self.evaluate(_ENTER, [self.prefix + "alive", self.of], args)
+        async with self.stating:
+            await self.evaluate(_ENTER, [self.prefix + "alive", self.of], args)
 
     async def leave(self, topic: str, stay: Stay) -> None:
-        await self.evaluate(_LEAVE, [self.of], [self.prefix, topic, stay.key])
+        async with self.stating:
+            await self.evaluate(_LEAVE, [self.of], [self.prefix, topic, stay.key])
 
     async def people(self, topic: str) -> list[Stay]:
         found = await self.evaluate(_PEOPLE, [f"{self.prefix}here:{topic}", self.prefix + "alive"], [])
