@@ -92,6 +92,7 @@ class Relay:
     async def close(self, code: int) -> None:
         if self.closed is None and self.is_open:
             self.closed = code
-            self.ending.set_result(None)
             with contextlib.suppress(Exception):  # it may have been closed by the peer this moment
                 await self.inner_send({"type": "websocket.close", "code": code})
+            # Only now: when the application returns, granian closes too, and without a code.
+            self.ending.set_result(None)
