@@ -8,6 +8,7 @@ the state, written once for both colours: it waits for nothing but its wire. Wha
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -389,7 +390,11 @@ class CrossedWire:
             # The server's loop was closed while the view worked.
             verb.close()
             raise WebSocketDisconnect(ABNORMAL) from None
-        return future.result()
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            # The loop is ending, and with it all that waits there.
+            raise WebSocketDisconnect(ABNORMAL) from None
 
 
 # -- the socket -----------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,21 +57,32 @@ class Threads:
     def __init__(self, most: int) -> None:
         self.pool = ThreadPool(most, "carboy-websocket")
         self.busy = 0
+        self.lock = threading.Lock()
 
     @property
     def is_full(self) -> bool:
         return self.busy >= self.pool.size
 
     async def follow(self, plan: Plan, ctx: Any) -> Any:
-        self.busy += 1
-        done = self.pool.submit(asyncio.get_running_loop(), drive, (run(plan, ctx),))
-        done.add_done_callback(self.has_ended)
+        with self.lock:
+            self.busy += 1
+        done = self.pool.submit(asyncio.get_running_loop(), self.drive, (run(plan, ctx),))
+        done.add_done_callback(_seen)
         return await asyncio.shield(done)
 
-    def has_ended(self, done: asyncio.Future[Any]) -> None:
-        self.busy -= 1
-        if not done.cancelled():
-            done.exception()  # seen, also where nobody waits any more
+    def drive(self, journey: Coroutine[Any, Any, Any]) -> Any:
+        """Called in the thread: its loop may be gone when it ends."""
+        try:
+            return drive(journey)
+        finally:
+            with self.lock:
+                self.busy -= 1
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Take note of an error where nobody waits for it any more."""
+    if not done.cancelled():
+        done.exception()
 
 
 _threads: weakref.WeakKeyDictionary[Any, Threads] = weakref.WeakKeyDictionary()

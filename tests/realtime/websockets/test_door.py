@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import pytest
 
 from carboy import Carboy, Handler, SetupError, WebSocket, WebSocketDisconnect, request
 from carboy.gateways.socket import MOVES, CrossedWire, Socket, State, Terms, Wire
+from carboy.gateways.websocket import threads_of
 from carboy.testing.websocket import WebSocketRefused
 
 
@@ -586,3 +588,28 @@ def test_code_is_told_where_a_send_fails(app: Carboy) -> None:
     asyncio.run(main(None))
 
     assert told == [(4009, "gone", 4009), (1006, "", 1006)]
+
+
+def test_threads_are_given_back(app: Carboy) -> None:
+    """Each loop that a process has had leaves no thread counted as taken, also where it ended before the view did."""
+
+    @app.websocket("/slow")
+    def slow(ws: Any) -> None:
+        try:
+            ws.receive()
+        finally:
+            time.sleep(0.05)
+
+    async def leave_it() -> None:
+        client = app.async_test_client()
+        session = client.websocket("/slow")
+        await session.open()
+
+    for _ in range(3):
+        asyncio.run(leave_it())
+
+    threads = threads_of(app, 64)
+    end = time.monotonic() + 5
+    while threads.busy and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threads.busy == 0

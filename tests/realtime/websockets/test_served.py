@@ -60,3 +60,20 @@ def test_stopping_server_closes_its_sockets(server: Any) -> None:
     assert server.process.wait(15) in (0, -signal.SIGTERM)
     assert time.monotonic() - begun < 10
     assert "Traceback" not in server.text(), server.text()
+
+
+@pytest.mark.parametrize("server", ["carboy run"], indirect=True)
+def test_reload_closes_the_sockets_of_the_old_worker(server: Any) -> None:
+    """SIGHUP: who is connected gets 1012, and is served by the new worker when it comes again."""
+    with server.open("/echo/x") as line:
+        line.send("hello")
+        line.receive()
+
+        server.process.send_signal(signal.SIGHUP)
+
+        with pytest.raises(Closed) as closed:
+            line.receive(15)
+        assert closed.value.code == 1012
+    with server.open("/echo/y") as line:
+        line.send("again")
+        assert line.receive() == "y: again"
