@@ -116,6 +116,55 @@ def test_hubs_are_killed_one_after_the_other(tmp_path: Path, report: Callable[[d
 
 
 @pytest.mark.slow
+def test_people_of_a_killed_worker_are_gone_at_once(tmp_path: Path, report: Callable[[dict[str, Any]], None]) -> None:
+    """On the bus of a host the connection tells; the hub is killed among them, and nobody else is said to come or go."""
+    server = Server(tmp_path / "a", workers=3)
+
+    async def play() -> list[float]:
+        clients = await spread([server], "elsewhere")
+        watcher = Client(server, "room", events=True)
+        await watcher.is_listening.wait()
+        people: dict[int, Client] = {}
+        for number in range(200):
+            client = Client(server, "room", who=f"guest-{number}")
+            await client.is_listening.wait()
+            if client.pid != watcher.pid and client.pid not in people:
+                people[client.pid] = client
+            else:
+                await client.close()
+            if len(people) == 2:
+                break
+        names = {pid: client.query.partition("=")[2] for pid, client in people.items()}
+        assert len(names) == 2
+
+        async def here() -> set[str]:
+            return set((await server.request("GET", "/presence/room"))["people"])
+
+        end = time.monotonic() + 10
+        while await here() != set(names.values()):
+            assert time.monotonic() < end, await here()
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        watcher.events.clear()
+        took = []
+        for pid, client in people.items():
+            client.task.cancel()
+            os.kill(pid, signal.SIGKILL)
+            took.append(await until(lambda pid=pid: ("left", names[pid]) in watcher.events, 5, f"{names[pid]} is still there"))
+            await server.ready()
+        assert watcher.events == [("left", name) for name in names.values()]
+        for client in (*clients, watcher):
+            await client.close()
+        return took
+
+    try:
+        took = asyncio.run(play())
+    finally:
+        server.close()
+    report({"gone after": ", ".join(f"{each:.2f} s" for each in took)})
+
+
+@pytest.mark.slow
 def test_reload_hands_the_hub_over(tmp_path: Path) -> None:
     """One worker and a reload: the old and the new one overlap, and nothing is lost between them."""
     server = Server(tmp_path / "a", workers=1)
