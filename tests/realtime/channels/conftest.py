@@ -112,11 +112,25 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.service) if kind in ("redis", "postgres") else kind for kind in BROKERS])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """An application of its own on each broker."""
     kind = str(request.param)
     url = "memory://" if kind == "memory" else f"host://{tmp_path / 'bus'}" if kind == "host" else request.getfixturevalue(f"{kind}_url")
-    return World(kind, url, f"test-{uuid.uuid4().hex[:12]}")
+    world = World(kind, url, f"test-{uuid.uuid4().hex[:12]}")
+    yield world
+    # The server may be somebody's own.
+    if kind == "redis":
+        import redis
+
+        with redis.Redis.from_url(url) as client:
+            if left := list(client.scan_iter(match=f"carboy:{{{world.name}}}:*", count=1000)):
+                client.delete(*left)
+    elif kind == "postgres":
+        import psycopg
+
+        with psycopg.connect(url) as connection:
+            for table in ("messages", "workers", "presence"):
+                connection.execute(f"DELETE FROM carboy_{table} WHERE app = %s", (world.name,))
 
 
 async def take(messages: Any, count: int, within: float = 10.0) -> list[Message]:
