@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from werkzeug.routing import Rule, UnicodeConverter
 
 from carboy import url_for
 
@@ -63,3 +64,43 @@ def test_build_errors_may_be_handled(app, urls):
     assert urls("nothing").text == "/elsewhere/nothing"
 
 
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"id": 7}, {"id": "7"}, {"id": 7, "q": "a b&c"}, {"id": True}, {"id": 7, "tags": ["a", "b"]}, {"id": 7, "none": None}, {"id": 7, "long": "x" * 300}],
+)
+def test_a_path_built_the_short_way_is_that_of_the_adapter(app, values):
+    """What is kept of paths changes nothing: the adapter, once it is there, is asked and says the same."""
+    app.add_url_rule("/posts/<int:id>", "post", lambda id: "")
+
+    with app.test_request_context("/below/", base_url="http://localhost/root") as ctx:
+        short = [app.url_for("post", **values) for _ in range(2)]
+        assert ctx.url_adapter is not None
+        by_adapter = app.url_for("post", **values)
+
+    assert short == [by_adapter, by_adapter]
+    assert by_adapter.startswith("/root/posts/")
+
+
+def test_a_path_follows_its_rule(app):
+    """A rule added later, a converter of one's own, a default: nothing that is kept outlives what it was made of."""
+
+    class Shouting(UnicodeConverter):
+        word = "a"
+
+        def to_url(self, value):
+            return value.upper() + self.word
+
+    app.url_map.converters["shout"] = Shouting
+    app.add_url_rule("/x/<shout:name>", "shout", lambda name: "")
+    app.add_url_rule("/y/<name>", "plain", lambda name: "")
+
+    with app.test_request_context("/"):
+        first = app.url_for("shout", name="a"), app.url_for("plain", name="a")
+        Shouting.word = "b"
+        app.url_map.add(Rule("/z/", endpoint="plain", defaults={"name": "a"}))
+        second = app.url_for("shout", name="a"), app.url_for("plain", name="a")
+
+    assert first == ("/x/Aa", "/y/a")
+    assert second == ("/x/Ab", "/z/")

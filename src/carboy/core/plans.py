@@ -15,6 +15,8 @@ from operator import attrgetter
 from typing import Any
 
 from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import AnyConverter, BaseConverter, IntegerConverter, PathConverter
+from werkzeug.routing import Rule as WerkzeugRule
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from ..pipeline.plan import Plan
@@ -34,6 +36,9 @@ from .services import close_flows
 
 #: Methods that get a plan of their own; any other shares one, so that strange methods cannot fill the memory.
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT"})
+
+#: How converters make text that depends on nothing but the value.
+_PURE = frozenset(one.to_url for one in (AnyConverter, BaseConverter, IntegerConverter, PathConverter))
 
 #: A replacement of one of these decides over view and response in sync code, so its routes are sync.
 SYNC_VERBS = ("dispatch_request", "full_dispatch_request", "finalize_request", "ensure_sync", "async_to_sync")
@@ -100,6 +105,8 @@ class Plans:
             or app.config.get("TRUSTED_HOSTS") is not None
         )
         self.domain = url_map.default_subdomain or ""
+        #: `build_path`, with the last results kept: pages link to the same things again and again.
+        self.path_of = functools.lru_cache(maxsize=4096)(self.build_path)
         #: The door methods stand in `Carboy`, a floor above: a name tells what is replaced there.
         self.has_detours = bool(app.mounts) or app.is_replaced("__call__") or app.is_replaced("wsgi_app") or app.is_replaced("asgi_app")
         self.makes_own_contexts = app.is_replaced("request_context")
@@ -227,6 +234,29 @@ class Plans:
                 f"the view of {entry.rule.rule!r} ({origin(view)}) {wrong}. The rule gives: {', '.join(sorted(given)) or 'nothing'};"
                 f" {'ws, ' if entry.rule.websocket else ''}request, session, g and app may be asked for by name, other things by their type"
             )
+
+    def build_path(self, endpoint: str, items: tuple[tuple[str, str | int], ...]) -> str | None:
+        """The path below the app's root, of plain values; None where more than these decides, or nothing fits."""
+        rule = self.only_rule(endpoint) if self.is_plain else None
+        values = dict(items)
+        if rule is None or not rule.arguments <= values.keys():
+            return None
+        made = rule.build(values)
+        return None if made is None else f"/{made[1].lstrip('/')}"
+
+    def only_rule(self, endpoint: str) -> WerkzeugRule | None:
+        url_map = self.app.url_map
+        if type(url_map) is not Map:
+            return None
+        url_map.update()
+        rules = url_map._rules_by_endpoint.get(endpoint, ())
+        if len(rules) != 1:
+            return None
+        rule: WerkzeugRule = rules[0]
+        is_usual = type(rule).build is WerkzeugRule.build and type(rule).suitable_for is WerkzeugRule.suitable_for
+        # A converter of the application's own may look at anything.
+        is_usual = is_usual and all(type(one).to_url in _PURE for one in rule._converters.values())
+        return rule if is_usual and not rule.defaults and not rule.websocket and (rule.subdomain or "") == self.domain else None
 
     # -- compiling --------------------------------------------------------------------------------
 
