@@ -100,6 +100,8 @@ class Context:
     opened_session: Any = None
     _g: Any = None
     _url_adapter: Any = _sentinel
+    #: A guest has put an adapter here, which then decides over every URL.
+    has_own_adapter = False
     _scope: Context | None = None
 
     def __init__(self, app: AppLike, request: Any = None) -> None:
@@ -173,6 +175,7 @@ class Context:
     @url_adapter.setter
     def url_adapter(self, value: Any) -> None:
         self._url_adapter = value
+        self.has_own_adapter = True
 
     @property
     def scope(self) -> Context:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from werkzeug.routing import BuildError, MapAdapter
 from werkzeug.wsgi import get_host
 
-from .ctx import Context, _sentinel, app_var, request_var
+from .ctx import Context, app_var, request_var
 from .request import blueprint_names
 
 
@@ -103,14 +103,18 @@ def within_site(ctx: Context, endpoint: str, values: dict[str, Any]) -> str | No
 
     PERF: 1.1 µs for 3.5, and a page has a hundred of them; the request's adapter need not be made at all.
     """
-    for value in values.values():
+    if ctx.has_own_adapter:
+        return None
+    items = []
+    for pair in values.items():
+        value = pair[1]
         kind = type(value)
-        if kind is not int and (kind is not str or len(value) > _LONG):
+        if kind is int or (kind is str and len(value) <= _LONG):
+            items.append(pair)
+        elif value is not None:
             return None
     app: Any = ctx.app
-    if ctx._url_adapter is not _sentinel:
-        return None  # made already, perhaps by a guest
-    path = app.plans.path_of(endpoint, tuple(values.items()))
+    path = app.plans.path_of(endpoint, tuple(items))
     return None if path is None else ctx.request.root_path + path
 
 
