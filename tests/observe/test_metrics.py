@@ -3,7 +3,8 @@
 import re
 
 from carboy.observe.memory import MEMORY, READY, STATE, Memory, make_memory
-from carboy.observe.metrics import escaped, exposition
+from carboy.observe.metrics import exposition
+from carboy.observe.series import escaped
 
 SAMPLE = re.compile(r'^[a-zA-Z_:][\w:]*(\{(\w+="([^"\\\n]|\\.)*",?)*\})? [0-9.e+-]+$')
 

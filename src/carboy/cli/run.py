@@ -155,11 +155,11 @@ def _run(ctx: click.Context, /, **values: Any) -> None:
     except OptionError as error:
         raise click.UsageError(str(error), ctx) from error
     check_target(info.app_import_path)
-    from ..observe.serving import open_shared
+    from ..observe.serving import count_restart, open_shared
     from ..server import Around, serve
 
     # The main process does not import the application: a reload must be able to load all of it anew.
-    sys.exit(serve(info.app_import_path, options, Around("carboy.cli.serving:equip", open_shared)))
+    sys.exit(serve(info.app_import_path, options, Around("carboy.cli.serving:equip", open_shared, count_restart)))
 
 
 run_command: click.Command = RunCommand(

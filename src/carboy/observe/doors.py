@@ -16,6 +16,7 @@ from .log import AccessLog, Noted
 from .memory import SHED
 from .observer import CLIENT_LEFT, Observer
 from .record import Record, current
+from .sockets import watch_socket
 from .trace import carrier_of, trace_id_of
 
 # ASGI, WSGI and RSGI values are a stranger's.
@@ -41,6 +42,12 @@ def watch_asgi(app: ASGIApp, observer: Observer) -> ASGIApp:
         if kind != "http":
             if kind == "lifespan":
                 await _lifespan(app, observer, scope, receive, send)
+            elif kind == "websocket":
+                if not observer.is_started:
+                    observer.ready(asyncio.get_running_loop())
+                record = Record(_now())
+                current.set(record)
+                await watch_socket(app, observer, record, False, scope, receive, send)
             else:
                 await app(scope, receive, send)
             return
@@ -95,6 +102,17 @@ def watch_asgi(app: ASGIApp, observer: Observer) -> ASGIApp:
                 tracer.end(record, token, method, _client(scope), error)
             if lines is not None and lines.wants(record.status):
                 _note_asgi(lines, record, method, scope, now)
+
+    return watched
+
+
+def watch_sockets(app: ASGIApp, observer: Observer) -> ASGIApp:
+    """Put an observer around an application where the server has made a WebSocket of a request that is watched already."""
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        # The handshake's: this runs in a task that was made while it is served.
+        record = current.get(None)
+        await watch_socket(app, observer, record or Record(_now()), record is not None, scope, receive, send)
 
     return watched
 

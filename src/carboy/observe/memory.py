@@ -22,7 +22,10 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_MAGIC, _LAYOUT = 0x59_4F_42_52_41_43, 2
+from .series import WORDS as _TABLE_WORDS
+from .series import Table
+
+_MAGIC, _LAYOUT = 0x59_4F_42_52_41_43, 3
 #: Most workers at once, those on their way out among them; pages that nobody touches cost nothing.
 SLOTS = 128
 #: Most routes by method that one worker tells apart; what is beyond counts as `OTHER`.
@@ -59,7 +62,9 @@ MISS = "(none)"
 #: Methods with a label of their own; others share one.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
-_SIZE = (_HEAD_WORDS + SLOTS * (_SLOT_WORDS + ENTRIES * _ENTRY_WORDS)) * 8
+#: After the entries of all slots: the main process's table of names, and one for each slot.
+_TABLES = _HEAD_WORDS + SLOTS * (_SLOT_WORDS + ENTRIES * _ENTRY_WORDS)
+_SIZE = (_TABLES + (1 + SLOTS) * _TABLE_WORDS) * 8
 
 
 #: The slots that this process has claimed: process, device, inode, number.
@@ -187,6 +192,10 @@ class Memory:
                 return
             yield Reading(number, words, self.ended(number), words[STATE] != GONE and _runs(words[PID]))
 
+    def table(self, number: int | None) -> Table:
+        """What is counted by name in a slot; by the main process, for None."""
+        return Table(self.words, self.map, _TABLES if number is None else _TABLES + (1 + number) * _TABLE_WORDS)
+
     def ended(self, number: int) -> int:
         """Requests that have ended in a slot: what all its entries have counted."""
         return sum(sum(entry.classes) for _, entry in self.entries(number))
@@ -238,6 +247,8 @@ class Slot:
         self.known: dict[tuple[str, str | None], int] = {}
         #: The same by label.
         self.labelled: dict[tuple[str, str], int] = {}
+        #: What is counted beside requests.
+        self.named = memory.table(number)
         self._bury()
         self._take_over()
 
@@ -249,6 +260,7 @@ class Slot:
         self._cut_off()
         for gauge in _GAUGES:
             words[start + gauge] = 0
+        self.named.clear_gauges()
         words[start + PID] = os.getpid()
         words[start + STATE] = STARTING
         words[start + BORN] = words[start + TICKED] = time.time_ns()
@@ -329,6 +341,7 @@ class Slot:
         self._cut_off()
         for gauge in _GAUGES:
             words[start + gauge] = 0
+        self.named.clear_gauges()
         words[start + STATE] = GONE
         _claimed.discard(self.key)
 

@@ -1,12 +1,13 @@
 """The shared counters in Prometheus' text format (version 0.0.4), summed over all workers, dead ones included.
 
 Source: prometheus.io, "Exposition formats". Labels are bounded: routes as declared, the methods of RFC 9110, status
-classes, and workers by the number of their slot.
+classes, and workers by the number of their slot; what is counted by name (`series`) is shown as it is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from .memory import (
     ACCEPTING_QUEUE,
@@ -26,6 +27,7 @@ from .memory import (
     Memory,
     Reading,
 )
+from .series import FAMILIES, escaped
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CLASS_NAMES = ("1xx", "2xx", "3xx", "4xx", "5xx")
@@ -38,7 +40,11 @@ def exposition(memory: Memory) -> str:
     for reading in readings:
         for name, entry in memory.entries(reading.number):
             _add(total, name, entry)
-    lines = [*_of_requests(total), *_of_server(readings), *_of_workers([each for each in readings if each.is_alive])]
+    named = Counter(dict(memory.table(None).readings(True)))
+    for reading in readings:
+        named.update(dict(memory.table(reading.number).readings(reading.is_alive)))
+    alive = [each for each in readings if each.is_alive]
+    lines = [*_of_requests(total), *_of_server(readings), *_of_workers(alive), *_of_names(named)]
     return "\n".join(lines) + "\n"
 
 
@@ -110,6 +116,19 @@ def _of_workers(alive: list[Reading]) -> Iterator[str]:
             yield f'{name}{{worker="{each.number}"}} {value:.9g}' if isinstance(value, float) else f'{name}{{worker="{each.number}"}} {value}'
 
 
+def _of_names(named: Mapping[str, int]) -> Iterator[str]:
+    """What was counted by name, each metric's samples together."""
+    found: dict[str, list[str]] = {name: [] for name in FAMILIES}
+    for name in sorted(named):
+        family = name.partition("{")[0]
+        if family in found:
+            value = named[name] * FAMILIES[family].unit
+            found[family].append(f"{name} {value:.9g}" if isinstance(value, float) else f"{name} {value}")
+    for family, samples in found.items():
+        yield from _head(family, FAMILIES[family].kind, FAMILIES[family].meaning)
+        yield from samples
+
+
 def _sum(readings: Iterable[Reading], word: int) -> int:
     return sum(each.words[word] for each in readings)
 
@@ -122,8 +141,3 @@ def _one(name: str, kind: str, meaning: str, value: float) -> Iterator[str]:
 def _head(name: str, kind: str, meaning: str) -> Iterator[str]:
     yield f"# HELP {name} {meaning}"
     yield f"# TYPE {name} {kind}"
-
-
-def escaped(text: str) -> str:
-    """A label's value: backslash, quote and line feed are escaped."""
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

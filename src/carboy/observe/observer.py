@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..pipeline import offload, portal
+from .beside import Beside
 from .blocking import BlockingWatch, Reports
 from .culprit import Territory
 from .health import HEADERS, Health, pings_of
@@ -104,6 +105,8 @@ class Observer:
         self.slot: Slot | None = None
         self.log: AccessLog | None = None
         self.tracer: Tracer | None = None
+        #: What the application counts of itself.
+        self.beside = Beside(app)
         self.is_started = False
         self.starting = threading.Lock()
         self.over = threading.Event()
@@ -165,6 +168,7 @@ class Observer:
                 lines, self.log = self.log, None
                 lines.close()
             if self.slot is not None:
+                self.beside.look(self.slot.named)
                 self.slot.leave()
 
     def forget(self) -> None:
@@ -172,6 +176,7 @@ class Observer:
         self.starting = threading.Lock()
         self.is_started = False
         self.slot = self.memory = self.log = self.thread = self.loop = self.watch = None
+        self.beside.forget()
         self.asked = None
 
     @property
@@ -237,6 +242,7 @@ class Observer:
         if self.slot is not None:
             # What can be read off at once need not be a second old in the worker that answers.
             self._measure(self.slot)
+            self.beside.look(self.slot.named)
         return 200, (("content-type", CONTENT_TYPE), ("cache-control", "no-store")), exposition(memory).encode()
 
     def health_pages(self, prefix: str) -> dict[str, Page]:
@@ -294,6 +300,7 @@ class Observer:
                     slot.add(LINES_LOST, lost)
                 if self.surroundings.is_leaving():
                     slot.set(STATE, DRAINING)
+                self.beside.look(slot.named)
                 now = time.monotonic()
                 if now >= next_look:
                     next_look = now + LOOK

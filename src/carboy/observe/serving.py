@@ -13,10 +13,10 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .doors import ASGIApp, RSGIApp, WSGIApp, watch_asgi, watch_rsgi, watch_wsgi
+from .doors import ASGIApp, RSGIApp, WSGIApp, watch_asgi, watch_rsgi, watch_sockets, watch_wsgi
 from .extension import Observe
 from .management import Management, open_port
-from .memory import make_memory
+from .memory import Memory, make_memory
 from .observer import Observer, Surroundings
 from .settings import Settings
 from .trace import find_tracer
@@ -35,7 +35,7 @@ _OPTIONS: dict[str, tuple[str, object]] = {
 }
 
 #: What the main process keeps open for its workers.
-_kept: list[socket.socket | int] = []
+_kept: list[socket.socket | Memory] = []
 
 
 def open_shared(options: Mapping[str, Any]) -> dict[str, int]:
@@ -44,9 +44,9 @@ def open_shared(options: Mapping[str, Any]) -> dict[str, int]:
     Raises:
         OSError, ValueError: the port cannot be had; the text is for the operator.
     """
-    memory = make_memory()
+    memory = Memory(make_memory())
     _kept.append(memory)
-    shared = {MEMORY: memory}
+    shared = {MEMORY: memory.fd}
     address = options["management"]
     if address:
         try:
@@ -58,6 +58,14 @@ def open_shared(options: Mapping[str, Any]) -> dict[str, int]:
             atexit.register(_remove, address.removeprefix("unix:"))
         shared[PORT] = port.fileno()
     return shared
+
+
+def count_restart(reason: str) -> None:
+    """In the main process: a worker was replaced, or could not start; told by the supervisor."""
+    for memory in _kept:
+        if isinstance(memory, Memory):
+            table = memory.table(None)
+            table.words[table.place("carboy_worker_restarts_total", reason=reason)] += 1
 
 
 def _remove(path: str) -> None:
@@ -111,6 +119,9 @@ class Dressed:
 
     def rsgi(self, app: RSGIApp) -> Callable[[Any, Any], Any]:
         return watch_rsgi(app, self.observer)
+
+    def sockets(self, app: ASGIApp) -> ASGIApp:
+        return watch_sockets(app, self.observer)
 
     def begin(self) -> None:
         self.observer.start()

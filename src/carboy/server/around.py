@@ -27,6 +27,10 @@ class Dressing(Protocol):
     def wsgi(self, app: WSGIApp) -> WSGIApp: ...
     def rsgi(self, app: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]: ...
 
+    def sockets(self, app: ASGIApp) -> ASGIApp:
+        """The wrapper of one WebSocket whose handshake has come through `asgi`."""
+        ...
+
     def begin(self) -> None:
         """The worker sets out: the application is loaded, and not yet started."""
 
@@ -45,10 +49,12 @@ class Around:
         worker: `package.module:function`, called in each worker with the application, the options by name, the
             worker's `Surroundings` and the shared descriptors; returns a `Dressing`, or None for nothing.
         open: called in the main process with the options by name; returns descriptors to share, which it keeps open.
+        restarted: called in the main process with the reason, whenever a worker is replaced or could not start.
     """
 
     worker: str
     open: Callable[[Mapping[str, Any]], Mapping[str, int]]
+    restarted: Callable[[str], None] = lambda reason: None
 
 
 class Surroundings:

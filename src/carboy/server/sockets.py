@@ -68,6 +68,8 @@ class Sockets:
         self.is_loaded = False
         #: The code of the goodbye, once that is said.
         self.goodbye: int | None = None
+        #: What is put around the application of each socket: who stands before the door sees only the handshake.
+        self.around: Callable[[ASGIApp], ASGIApp] = lambda app: app
 
     # -- the handshake ------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ class Sockets:
             await refuse(send, 503, BUSY, [(b"retry-after", b"2")])
             return
         guest = Guest(self, handshake, held, receive, send)
-        task = asyncio.create_task(guest.run(app, scope_of(scope, handshake)))
+        task = asyncio.create_task(guest.run(self.around(app), scope_of(scope, handshake)))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         try:

@@ -170,6 +170,11 @@ class Supervisor:
         drain = self.drain if drain is None else drain
         self.link_of(worker).send({"do": "leave", "limit": limit, "drain": drain, "stop": self.stopping is not None})
 
+    def count_restart(self, why: str) -> None:
+        self.restarts[why] += 1
+        if self.spawner.around is not None:
+            self.spawner.around.restarted(why)
+
     def kill(self, worker: Worker) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGKILL)
@@ -251,6 +256,7 @@ class Supervisor:
             if self.renewal is not None and worker.release == self.renewal.release:
                 self.renewal.proven = True
                 self.renewal.done += 1
+                self.count_restart("reloaded")
 
     def bury(self, link: Link) -> None:
         """A worker's process has ended, or has closed its channel and is about to."""
@@ -279,9 +285,9 @@ class Supervisor:
         ready_for = HEALTHY_AFTER if code == -signal.SIGKILL else now - (worker.ready_at or now)
         if before is State.WEDGED:
             # It did not come and go quickly: nothing is gained by waiting.
-            self.restarts["wedged"] += 1
+            self.count_restart("wedged")
             return
-        self.restarts["died"] += 1
+        self.count_restart("died")
         pause = 0.0 if worker.successor is not None else self.backoffs[worker.slot].died(now, ready_for)
         log.error(
             "worker %d died (%s) with %d requests in flight; a new one starts %s",
@@ -300,7 +306,7 @@ class Supervisor:
             self.exit_code = 1
             self.stop(0.0, 0.0)
             return
-        self.restarts["failed to start"] += 1
+        self.count_restart("failed to start")
         if self.renewal is not None and worker.release == self.renewal.release and not self.renewal.proven:
             self.end_renewal(False, f"the new release does not start; nothing was changed, the old one goes on:\n{why}")
             return
@@ -374,7 +380,7 @@ class Supervisor:
                     self.start_worker(worker.slot, replaces=worker)
             elif self.has_no_threads(worker) and worker.successor is None and now >= self.backoffs[worker.slot].not_before:
                 log.error("worker %d: no thread has been free for %.0f s; it is replaced", worker.pid, worker.thread_age)
-                self.restarts["threads"] += 1
+                self.count_restart("threads")
                 self.start_worker(worker.slot, replaces=worker)
 
     def has_no_threads(self, worker: Worker) -> bool:
@@ -390,7 +396,7 @@ class Supervisor:
                 why = worker.must_be_recycled(now)
                 if why is not None:
                     log.info("worker %d is recycled after %s", worker.pid, why)
-                    self.restarts["recycled"] += 1
+                    self.count_restart("recycled")
                     self.start_worker(worker.slot, replaces=worker)
                     return
 

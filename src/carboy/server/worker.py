@@ -353,6 +353,8 @@ class Worker:
             callback = granian_doors.rsgi_callback(entry, self.tally)
         else:
             sockets, relays = self.websockets()
+            if sockets is not None and self.dressing is not None:
+                sockets.around = self.dressing.sockets
             layered = production(apps.asgi_callable(self.served), self.options, self.served.app, sockets, relays)
             if self.dressing is not None:
                 layered = self.dressing.asgi(layered)

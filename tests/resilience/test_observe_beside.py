@@ -1,0 +1,228 @@
+"""What is beside requests, seen from outside: sockets, services, channels, restarts. Summed over workers, kept over deaths."""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+import urllib.request
+from contextlib import ExitStack
+
+import pytest
+
+from .frames import CLOSE, TEXT, Client
+
+APP = """
+import os
+from carboy import Carboy
+
+app = Carboy(__name__)
+
+
+@app.websocket("/echo/<room>")
+async def echo(ws, room):
+    await ws.send(str(os.getpid()))
+    async for message in ws:
+        if message == "end":
+            await ws.close(4100, "so long")
+        else:
+            await ws.send(message)
+
+
+@app.websocket("/sync")
+def sync(ws):
+    ws.send(str(os.getpid()))
+    for message in ws:
+        ws.send(message)
+
+
+async def shout(reader, writer):
+    writer.write(b"%d\\n" % os.getpid())
+    while line := await reader.readline():
+        writer.write(line.upper())
+    writer.close()
+
+
+app.listen_tcp("127.0.0.1:{port}", shout, name="shout")
+
+
+@app.get("/publish/<topic>")
+async def publish(topic):
+    async with app.channels.subscribe(topic) as messages:
+        await app.channels.publish(topic, "hello")
+        async for message in messages:
+            break
+    return str(os.getpid())
+"""
+
+SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
+CHAT = 'route="/echo/<room>"'
+
+
+class Seen:
+    """A server with a management port, and a service."""
+
+    def __init__(self, served, management: int, service: int) -> None:
+        self.served, self.management, self.service = served, management, service
+
+    def metrics(self) -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.management}/metrics", timeout=10) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+        found: dict[str, float] = {}
+        for line in lines:
+            match = SAMPLE.match(line)
+            assert match, line
+            name, labels, value = match.groups()
+            found[f"{name}{{{labels}}}" if labels else name] = float(value)
+        return found
+
+    def socket(self, path: str) -> tuple[Client, int]:
+        """An open WebSocket, and the pid of its worker."""
+        client = Client(self.served.port, path)
+        assert client.status == 101, client.head
+        return client, int(client.read()[1])
+
+    def on_both(self, stack: ExitStack, path: str) -> dict[int, list[Client]]:
+        """At least one socket on each of two workers, by pid."""
+        found: dict[int, list[Client]] = {}
+        for _ in range(200):
+            client, pid = self.socket(path)
+            stack.callback(client.close)
+            found.setdefault(pid, []).append(client)
+            if len(found) == 2:
+                return found
+        raise AssertionError(f"200 sockets, all at {found.keys()}")
+
+
+@pytest.fixture
+def seen(run, folder, free_port):
+    """Start two workers."""
+
+    def start(*options: str, ready: int = 2) -> Seen:
+        service, management = free_port(), free_port()
+        (folder / "beside.py").write_text(APP.replace("{port}", str(service)))
+        served = run("--management", f"127.0.0.1:{management}", "--access-log", "json", *options, ready=ready, target="beside:app")
+        return Seen(served, management, service)
+
+    return start
+
+
+def test_sockets_are_counted_over_workers_and_a_killed_one_loses_no_count(seen, wait_until):
+    """Open, accepted, messages, bytes and closes, while one of two workers is killed."""
+    server = seen()
+    with ExitStack() as stack:
+        found = server.on_both(stack, "/echo/a")
+        clients = [each for group in found.values() for each in group]
+        for each in clients:
+            each.send(TEXT, "häh".encode())
+            assert each.read() == (TEXT, "häh".encode())
+        before = server.metrics()
+        victim, survivor = found
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: server.metrics()[f"carboy_websocket_connections_open{{{CHAT}}}"] == len(found[survivor]), 10)
+        killed = server.metrics()
+        found[survivor][0].send(TEXT, b"end")
+        assert found[survivor][0].read_close() == (4100, "so long")
+        for each in found[survivor][1:]:
+            each.send(CLOSE, (1001).to_bytes(2, "big"))
+            each.read_close()
+        wait_until(lambda: server.metrics()[f"carboy_websocket_connections_open{{{CHAT}}}"] == 0, 10)
+        server.served.wait_ready(2)
+        after = server.metrics()
+
+    number = len(clients)
+    assert before[f"carboy_websocket_connections_open{{{CHAT}}}"] == number
+    for each in (before, killed, after):
+        assert each[f"carboy_websocket_connections_total{{{CHAT}}}"] == number
+    for each in (before, killed):
+        assert each[f'carboy_websocket_messages_total{{{CHAT},direction="received"}}'] == number
+        assert each[f'carboy_websocket_message_bytes_total{{{CHAT},direction="received"}}'] == 4 * number
+        assert each[f'carboy_websocket_messages_total{{{CHAT},direction="sent"}}'] == 2 * number
+    assert after[f'carboy_websocket_messages_total{{{CHAT},direction="received"}}'] == number + 1
+    assert after[f'carboy_websocket_closes_total{{{CHAT},code="4xxx"}}'] == 1
+    assert after.get(f'carboy_websocket_closes_total{{{CHAT},code="1001"}}', 0) == len(found[survivor]) - 1
+    assert after[f"carboy_websocket_duration_seconds_total{{{CHAT}}}"] > 0
+    # A handshake is a request, and its answer is its end.
+    assert after[f'carboy_http_requests_total{{method="GET",{CHAT},status="1xx"}}'] == number
+    assert after['carboy_worker_restarts_total{reason="died"}'] == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--http", "auto", "--ws-ping", "0")])
+@pytest.mark.parametrize("path", ["/echo/a", "/sync"])
+def test_socket_has_a_line_of_the_log_at_its_end(seen, wait_until, path, options):
+    """Two lines with one id: the handshake's, and what became of the socket."""
+    server = seen(*options, ready=1)
+    client, pid = server.socket(path)
+    with client:
+        client.send(TEXT, b"hello")
+        client.read()
+        time.sleep(0.1)
+        client.send(CLOSE, (1001).to_bytes(2, "big") + b"gone away")
+        client.read_close()
+
+        def lines():
+            return [json.loads(line) for line in server.served.text().splitlines() if line.startswith("{")]
+
+        wait_until(lambda: len(lines()) == 2, 5)
+    handshake, end = lines()
+
+    assert handshake["status"] == end["status"] == 101
+    assert "websocket" not in handshake
+    assert end["websocket"] == {"code": 1001, "reason": "gone away", "received": 1, "received_bytes": 5, "sent": 2}
+    assert end["bytes"] == len(str(pid)) + 5
+    assert end["ms"] >= 100
+    assert end["request_id"] == handshake["request_id"]
+    assert end["path"] == path
+    assert end["route"] == handshake["route"] == {"/echo/a": "/echo/<room>", "/sync": "/sync"}[path]
+    assert end["client"] == "127.0.0.1"
+
+
+def test_services_and_channels_are_counted_over_workers(seen, wait_until):
+    """By name, and as a sum; what is open now falls with a worker, what was counted stays."""
+    server = seen()
+    pids: dict[int, list[socket.socket]] = {}
+    with ExitStack() as stack:
+        for _ in range(200):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.service), 10))
+            pids.setdefault(int(connection.makefile().readline()), []).append(connection)
+            if len(pids) == 2:
+                break
+        accepted = sum(map(len, pids.values()))
+        for _ in range(10):
+            server.served.get("/publish/news")
+        open_name, total_name = 'carboy_service_connections_open{service="shout"}', 'carboy_service_connections_total{service="shout"}'
+        # Looked at five times a second.
+        wait_until(lambda: server.metrics().get(total_name) == accepted and server.metrics().get("carboy_channels_published_total") == 10, 5)
+        before = server.metrics()
+        victim, survivor = pids
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: server.metrics()[open_name] == len(pids[survivor]), 10)
+        server.served.wait_ready(2)
+        after = server.metrics()
+
+    assert before[open_name] == accepted
+    assert after[total_name] == accepted
+    assert before["carboy_channels_delivered_total"] == after["carboy_channels_delivered_total"] == 10
+    assert after["carboy_channels_published_total"] == 10
+    assert after["carboy_channels_subscribers"] == 0
+
+
+def test_restarts_are_told_by_their_reason(seen, wait_until):
+    """Reloads, recycled and dead workers apart, and counted while no worker lives."""
+    server = seen("--max-requests", "20", ready=1)
+    server.served.signal(signal.SIGHUP)
+    wait_until(lambda: server.metrics().get('carboy_worker_restarts_total{reason="reloaded"}') == 1, 20)
+    (pid,) = server.served.ready()
+    for _ in range(30):
+        server.served.get("/publish/x")
+    wait_until(lambda: server.metrics().get('carboy_worker_restarts_total{reason="recycled"}') == 1, 20)
+    wait_until(lambda: server.served.ready() not in ([], [pid]), 20)
+    os.kill(server.served.ready()[0], signal.SIGKILL)
+    wait_until(lambda: server.served.status()["restarts"].get("died") == 1, 20)
+    server.served.wait_ready(1)
+
+    found = server.metrics()
+
+    told = {name.split('"')[1]: value for name, value in found.items() if name.startswith("carboy_worker_restarts_total")}
+    assert told == server.served.status()["restarts"] == {"reloaded": 1, "recycled": 1, "died": 1}
