@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -426,6 +427,8 @@ class Socket:
         self.at_end: list[Callable[[], None]] = []
         #: With what to close where the view leaves it open.
         self.ending = (NORMAL, "")
+        #: Set when the accept that a first send or receive has begun is done.
+        self.opening: asyncio.Event | None = None
 
     def move(self, verb: str) -> None:
         """Take a step of `MOVES`.
@@ -478,6 +481,19 @@ class Socket:
             raise self.end(gone) from gone.__cause__
         self.move("accept")
 
+    async def open(self) -> None:
+        """Accept for a first send or receive; of several tasks that come at once, one does it and the others wait for it."""
+        if self.opening is None:
+            self.opening = asyncio.Event()
+            try:
+                await self.accept()
+            finally:
+                # A `def` view is in a thread of its own; on a loop that was closed meanwhile nobody waits any more.
+                with contextlib.suppress(RuntimeError):
+                    self.wire.base.loop.call_soon_threadsafe(self.opening.set)
+        else:
+            await self.wire.perform(self.opening.wait())
+
     async def receive(self) -> str | bytes:
         """Wait for a message. The first one accepts.
 
@@ -485,7 +501,7 @@ class Socket:
             WebSocketDisconnect: there will be none; or it was too long, or too late.
         """
         if self.state is State.CONNECTING:
-            await self.accept()
+            await self.open()
         self.move("receive")
         terms = self.terms
         try:
@@ -510,7 +526,7 @@ class Socket:
             WebSocketDisconnect: the peer is gone.
         """
         if self.state is State.CONNECTING:
-            await self.accept()
+            await self.open()
         self.move("send")
         kind = "text" if isinstance(message, str) else "bytes"
         try:

@@ -613,3 +613,20 @@ def test_threads_are_given_back(app: Carboy) -> None:
     while threads.busy and time.monotonic() < end:
         time.sleep(0.01)
     assert threads.busy == 0
+
+
+def test_two_tasks_may_speak_first(app: Carboy) -> None:
+    """One begins to send while the other begins to receive: the handshake is accepted once, and both go on."""
+
+    @app.websocket("/both")
+    async def both(ws: WebSocket) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ws.send("hello"))
+            group.create_task(ws.send("again"))
+            await ws.send(f"you said {await ws.receive()}")
+
+    with app.test_client().websocket("/both") as ws:
+        ws.send("hi")
+        heard = {ws.receive() for _ in range(3)}
+
+    assert heard == {"hello", "again", "you said hi"}
