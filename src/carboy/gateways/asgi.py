@@ -19,11 +19,11 @@ from ..pipeline.plan import Plan
 from ..wire.body import BodyBuffer, BodyMeter, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
-from ..wire.response import BODILESS, Answer
+from ..wire.response import BODILESS, Answer, final_headers, is_bodiless
 from . import websocket
 from .arriving import Arriving, Incoming, Unread
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
-from .emit import close, headers_of, is_empty, is_whole, joined, makes_own_output
+from .emit import close, is_whole, joined, makes_own_output
 from .flow import Flow, as_bytes, flow_of
 from .gone import ClientGone, UntilGone, disconnect, until_gone
 from .heads import MALFORMED, AsgiHead, encoded, has_body, path_in_app
@@ -201,16 +201,16 @@ async def emit(response: Any, request: Any, scope: Scope, watch: Watch, send: Se
     if makes_own_output(response):
         await emit_wsgi_response(response, request, send)
         return
-    method: str = scope["method"]
-    headers = headers_of(response, method, {})
-    start = {"type": "http.response.start", "status": response.status_code, "headers": encoded(headers)}
+    status: int = response.status_code
+    is_empty = scope["method"] == "HEAD" or is_bodiless(status)
+    start = {"type": "http.response.start", "status": status, "headers": encoded(final_headers(response, {}))}
     body = response.response
     if is_whole(response):
         await send(start)
-        await send({"type": "http.response.body", "body": b"" if is_empty(response, method) else joined(body)})
+        await send({"type": "http.response.body", "body": b"" if is_empty else joined(body)})
         return
     try:
-        if is_empty(response, method):
+        if is_empty:
             await send(start)
             await send({"type": "http.response.body", "body": b""})
         elif type(body) is list or type(body) is tuple:

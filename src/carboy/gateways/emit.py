@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..pipeline.offload import offload
 from ..wire.files import FilePayload
-from ..wire.response import HeaderPairs, final_headers, is_bodiless
+from ..wire.response import HeaderPairs, is_bodiless
 
 #: Most bytes of a stream that are collected before they are sent, where a protocol has no back-pressure.
 MOST_SPOOLED = 64 * 1024 * 1024
@@ -47,11 +47,6 @@ def joined(body: list[str | bytes] | tuple[str | bytes, ...]) -> bytes:
     return b"".join([item.encode() if isinstance(item, str) else item for item in body])
 
 
-def headers_of(response: Any, method: str, environ: Any) -> HeaderPairs:
-    """The headers as they go on the wire."""
-    return final_headers(response, environ)
-
-
 def is_empty(response: Any, method: str) -> bool:
     """Whether no body goes out: HEAD, 1xx, 204, 304."""
     return method == "HEAD" or is_bodiless(response.status_code)
@@ -60,15 +55,12 @@ def is_empty(response: Any, method: str) -> bool:
 async def close(response: Any, body: Any) -> None:
     """Close a body and its response: a generator's `finally` blocks run, files are let go."""
     try:
-        aclose = getattr(body, "aclose", None)
-        if aclose is not None:
+        if type(body) is FilePayload:
+            body.close()  # a local file's close is shorter than a hop to a thread
+        elif (aclose := getattr(body, "aclose", None)) is not None:
             await aclose()
-        else:
-            closer = getattr(body, "close", None)
-            if type(body) is FilePayload:
-                body.close()  # a local file's close is shorter than a hop to a thread
-            elif closer is not None:
-                await offload(closer)
+        elif (closer := getattr(body, "close", None)) is not None:
+            await offload(closer)
     finally:
         on_close = getattr(response, "_on_close", None)
         for function in on_close or ():

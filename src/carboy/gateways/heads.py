@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Iterable
 from typing import Any
 
+from ..wire.conditional import CONDITIONS
 from ..wire.errors import MalformedPath
 from ..wire.request import unescape_path
 from ..wire.response import HeaderPairs
@@ -16,6 +18,10 @@ Scope = dict[str, Any]
 #: Stands for a path that is no text. Like the bytes it was, it cannot be read: not by the router, which makes a miss of it,
 #: nor by hooks; so every door answers alike.
 MALFORMED = "/\udcff"
+
+
+#: By their names as ASGI has them.
+_CONDITIONS = {name.encode(): name for name in CONDITIONS}
 
 
 class AsgiHead:
@@ -38,6 +44,14 @@ class AsgiHead:
             if key == wanted:
                 found = value if found is None else found + (b"; " if wanted == b"cookie" else b",") + value
         return None if found is None else str(found, "latin1")
+
+    def conditions(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for key, value in self.scope["headers"]:
+            if key in _CONDITIONS:
+                name = _CONDITIONS[key]
+                found[name] = f"{found[name]},{value.decode('latin1')}" if name in found else value.decode("latin1")
+        return found
 
     def scheme(self) -> str:
         return str(self.scope.get("scheme") or "http")
@@ -170,6 +184,9 @@ class RsgiHead:
             return str(self.scope.authority) if name == "host" and self.scope.authority else None
         return ("; " if name == "cookie" else ",").join(found)
 
+    def conditions(self) -> dict[str, str]:
+        return {name: value for name in CONDITIONS if (value := self.header(name)) is not None}
+
     def scheme(self) -> str:
         return str(self.scope.scheme)
 
@@ -217,7 +234,13 @@ def has_body(scope: Scope) -> bool:
 
 def encoded(headers: HeaderPairs) -> list[tuple[bytes, bytes]]:
     """Header pairs as ASGI has them: lower-case names, bytes."""
-    return [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in headers]
+    return [(_name(name), value.encode("latin1")) for name, value in headers]
+
+
+# PERF: applications have a few dozen names; a look-up costs half of what the two calls do.
+@functools.lru_cache(maxsize=256)
+def _name(name: str) -> bytes:
+    return name.lower().encode("latin1")
 
 
 def lowered(headers: HeaderPairs) -> HeaderPairs:

@@ -21,10 +21,10 @@ from ..pipeline.plan import Plan
 from ..wire.body import MEMORY_THRESHOLD, BodyBuffer, BodyMeter, BodyTruncated, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
-from ..wire.response import BODILESS, Answer, HeaderPairs
+from ..wire.response import BODILESS, Answer, HeaderPairs, final_headers
 from .arriving import Incoming, Unread
 from .bridge import detour_rsgi, whole_wsgi_response
-from .emit import MOST_EVENTS, MOST_SPOOLED, close, headers_of, is_empty, is_event_stream, joined, makes_own_output
+from .emit import MOST_EVENTS, MOST_SPOOLED, close, is_empty, is_event_stream, joined, makes_own_output
 from .flow import Flow, as_bytes, flow_of
 from .gone import ClientGone, UntilGone, until_gone
 from .heads import MALFORMED, RsgiHead, lowered
@@ -184,7 +184,7 @@ async def emit(response: Any, request: Any, method: str, protocol: Any) -> None:
         status, headers, whole = await whole_wsgi_response(response, request)
         protocol.response_bytes(status, lowered(headers), whole)
         return
-    headers = lowered(headers_of(response, method, {}))
+    headers = lowered(final_headers(response, {}))
     body = response.response
     status = response.status_code
     try:

@@ -20,7 +20,6 @@ from typing import IO, Any, Protocol, cast
 from urllib.parse import quote
 
 import werkzeug.utils
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import NotFound, RequestedRangeNotSatisfiable
 from werkzeug.http import dump_options_header, http_date
 from werkzeug.security import safe_join
@@ -30,7 +29,7 @@ from ..core.ctx import Context
 from ..extend import Fitting
 from ..wire.conditional import Outcome, choose_coding, decide
 from ..wire.files import FilePayload
-from ..wire.response import Answer
+from ..wire.response import Answer, assemble
 
 #: Codings looked for beside a file, the favourite first, and the ending of the sibling.
 CODINGS = {"zstd": ".zst", "br": ".br", "gzip": ".gz"}
@@ -199,14 +198,13 @@ class StaticFiles:
         variant = file.variants[coding]
         app: Any = ctx.app  # the whole app, of which a context needs only a part
         size = None if app.config["USE_X_SENDFILE"] else variant.size
-        outcome = decide(request.method, request.header, variant.etag, variant.last_modified, size)
+        outcome = decide(request.method, request.conditions().get, variant.etag, variant.last_modified, size)
         if outcome.status == 304:
             return Answer(304, variant.short_headers + _cache_headers(max_age), b"")
         if coding is not None and not variant.is_current():
             self._known.pop((folder, filename), None)
             return self.answer(ctx, folder, filename, max_age)
-        headers = Headers(variant.headers + _cache_headers(max_age))
-        response = app.response_class(None, 200, headers, direct_passthrough=True)
+        response = assemble(app.response_class, 200, variant.headers + _cache_headers(max_age), [], direct_passthrough=True)
         return _fill(app, response, outcome, variant.path, variant.size, request.method)
 
 
@@ -305,7 +303,7 @@ def send_file(
     if conditional:
         response.headers["Accept-Ranges"] = "bytes"
         tag, modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
-        outcome = decide(request.method, request.header, tag, modified, None if hands_over else size)
+        outcome = decide(request.method, request.conditions().get, tag, modified, None if hands_over else size)
     return _fill(app, response, outcome, path, size, request.method)
 
 

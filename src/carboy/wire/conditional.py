@@ -19,6 +19,9 @@ _ENTITY_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _BYTE_RANGE = re.compile(r"bytes[ \t]*=[ \t]*(\d*)-(\d*)", re.IGNORECASE | re.ASCII)
 _QVALUE = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
+#: The headers that `decide` reads, by lower-case name.
+CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
+
 # A position with more digits is beyond any file; int() of thousands of digits would be a way to burn time.
 _LONGEST_POSITION = 18
 
@@ -164,13 +167,13 @@ def _weighed(header: str) -> list[Weighed]:
 
 def _names(tags: str, etag: str | None, *, strong: bool) -> bool:
     """Whether a list of entity tags (or `*`) names *etag*."""
+    # PERF: the one tag a browser sends back, without a regular expression.
+    if etag is not None and tags == etag:
+        return not (strong and etag.startswith("W/"))
     if tags.strip(" \t") == "*":
         return True
     if etag is None:
         return False
-    # PERF: the one tag a browser sends back, without a regular expression.
-    if tags == etag:
-        return not (strong and etag.startswith("W/"))
     weak, opaque = etag.startswith("W/"), etag.removeprefix("W/")
     if strong:
         return not weak and any(not match[1] and match[2] == opaque for match in _ENTITY_TAG.finditer(tags))

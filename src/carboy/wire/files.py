@@ -101,7 +101,8 @@ class FilePayload:
 
     def __del__(self) -> None:
         # A test that looks at the headers alone drops its response unread and unclosed; that is no leak to warn of.
-        self.close()
+        if self._file is not None:
+            self.close()
 
     def __enter__(self) -> Self:
         return self

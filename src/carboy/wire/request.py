@@ -17,6 +17,7 @@ import werkzeug.wrappers
 from werkzeug.datastructures import Authorization, EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import ClientDisconnected
 
+from .conditional import CONDITIONS
 from .errors import MalformedCookie, MalformedPath, MalformedQuery
 from .forms import FormParser
 from .lazy import lazy
@@ -32,6 +33,11 @@ class Head(Protocol):
 
     def header(self, name: str) -> str | None:
         """One header by its lower-case name, joined with commas where it came twice (cookies: `; `)."""
+
+    def conditions(self) -> dict[str, str]:
+        """Those of `CONDITIONS` that are there, each as `header` gives it."""
+        ...
+
 
     def scheme(self) -> str: ...
     def server(self) -> tuple[str, int | None] | None: ...
@@ -167,6 +173,16 @@ class Request(werkzeug.wrappers.Request):
             return head.header(name)
         value = self.environ.get(_environ_key(name))
         return None if value is None else str(value)
+
+    def conditions(self) -> dict[str, str]:
+        """The headers that make an answer conditional or partial, by lower-case name; few requests have any.
+
+        PERF: one pass over the headers for six.
+        """
+        head = self._head
+        if head is None or "headers" in self.__dict__:
+            return {name: value for name in CONDITIONS if (value := self.header(name)) is not None}
+        return head.conditions()
 
     @lazy
     def args(self) -> MultiDict[str, str]:

@@ -35,20 +35,30 @@ class Answer(NamedTuple):
 
     def to_response(self, response_class: type[Response]) -> Response:
         """Build the Response that a hook wants to see."""
-        status, pairs, body = self
-        line = STATUS_LINES.get(status)
-        if line is None or response_class.__init__ is not werkzeug.wrappers.Response.__init__:
-            return response_class(body, status, pairs)
-        # PERF: 0.5 µs where the constructor takes 4.6: the parts are here in the form that it would bring them to.
-        response = response_class.__new__(response_class)
-        response.headers = Headers()
-        response.headers._list = list(pairs)
-        response._status_code = status
-        response._status = line
-        response.response = [body]
-        response.direct_passthrough = False
-        response._on_close = []
-        return response
+        return assemble(response_class, self.status_code, list(self.headers), [self.body])
+
+
+def assemble(
+    response_class: type[Response], status: int, pairs: HeaderPairs, body: Any, *, direct_passthrough: bool = False
+) -> Response:
+    """Build a Response of parts that are in the form to which the constructor would bring them: 0.5 µs for 4.6.
+
+    Args:
+        pairs: complete and checked, a content type among them where there is to be one; the response's own from here on.
+        body: a list of bytes, or what is iterated.
+    """
+    line = STATUS_LINES.get(status)
+    if line is None or response_class.__init__ is not werkzeug.wrappers.Response.__init__:
+        return response_class(body, status, pairs, direct_passthrough=direct_passthrough)
+    response = response_class.__new__(response_class)
+    headers = response.headers = Headers.__new__(Headers)
+    headers._list = pairs
+    response._status_code = status
+    response._status = line
+    response.response = body
+    response.direct_passthrough = direct_passthrough
+    response._on_close = []
+    return response
 
 
 #: "200 OK" by its code, as a WSGI server wants it; upper-case as in Werkzeug's own.
@@ -80,7 +90,7 @@ def final_headers(response: werkzeug.wrappers.Response, environ: dict[str, Any] 
         and not is_bodiless(response.status_code)
     ):
         # PERF: 1 µs for 4.2, where Werkzeug would find nothing to change.
-        pairs = response.headers.to_wsgi_list()
+        pairs = response.headers._list.copy()
         names = {name.lower() for name, _ in pairs}
         has_length = "content-length" in names or not isinstance(response.response, (list, tuple))
         if has_length and names.isdisjoint(_LOCATIONS):
