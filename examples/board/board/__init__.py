@@ -26,6 +26,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Carboy:
     origin.init_app(app)
     errors.init_app(app)
     text.init_app(app)
+    posts.listing.init_app(app)
     rowid.init_app(app)
     app.fit(SecurityHeaders())
     app.fit(Compression())
