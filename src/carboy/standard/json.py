@@ -181,8 +181,9 @@ class DefaultJSONProvider(JSONProvider):
     def is_standard(self) -> bool:
         """Whether the text is still that of a provider nobody has touched; how responses are laid out aside."""
         return (
-            _is(self.dumps, DefaultJSONProvider.dumps)
-            and _is(self.loads, DefaultJSONProvider.loads)
+            # PERF: `_is`, without its frame: asked twice a session.
+            getattr(self.dumps, "__func__", None) is DefaultJSONProvider.dumps
+            and getattr(self.loads, "__func__", None) is DefaultJSONProvider.loads
             and self.default is wire.default
             and self.ensure_ascii
             and self.sort_keys

@@ -155,7 +155,7 @@ def _sign(key: tuple[_Hash, _Hash], message: bytes) -> bytes:
     inner, outer = key[0].copy(), key[1].copy()
     inner.update(message)
     outer.update(inner.digest())
-    return _to_text(outer.digest())
+    return b2a_base64(outer.digest(), newline=False).translate(_TO_URL, b"=")
 
 
 def _to_text(raw: bytes) -> bytes:
