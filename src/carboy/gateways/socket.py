@@ -25,6 +25,7 @@ Send = Callable[[Event], Awaitable[None]]
 
 # RFC 6455 §7.4.1, and IANA's registry of close codes for the last one.
 NORMAL = 1000
+GOING_AWAY = 1001
 WRONG_KIND = 1003
 NO_CODE = 1005
 ABNORMAL = 1006
@@ -275,13 +276,11 @@ class Wire:
         if self.elsewhere and self.receiver is None:
             self.cancel_view()
 
-    def leave(self) -> None:
-        """Say goodbye, since the server is about to leave; called on the loop."""
+    def leave(self, code: int) -> None:
+        """Say goodbye with 1001 or 1012, since the server is about to leave; called on the loop."""
         if self.is_open and self.goodbye is None:
-            self.goodbye = self.loop.create_task(self.say_goodbye())
-
-    async def say_goodbye(self) -> None:
-        await self.hang_up(RESTART, "the server restarts")
+            reason = "the server stops" if code == GOING_AWAY else "the server restarts"
+            self.goodbye = self.loop.create_task(self.hang_up(code, reason))
 
     async def hang_up(self, code: int, reason: str) -> None:
         """Close from beside the view, which is told by its next word, or cancelled."""
@@ -381,8 +380,8 @@ class CrossedWire:
     def base(self) -> Wire:
         return self.wire
 
-    def leave(self) -> None:
-        self.wire.leave()
+    def leave(self, code: int) -> None:
+        self.wire.leave(code)
 
     def wait(self, verb: Coroutine[Any, Any, Any]) -> Any:
         try:

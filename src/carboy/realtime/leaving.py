@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.lifespan import LEAVING
+from ..gateways.socket import RESTART
 
 
 def leaving_of(app: Any, request: Any) -> asyncio.Event | None:
@@ -26,6 +27,15 @@ def leaving_of(app: Any, request: Any) -> asyncio.Event | None:
         return event
     lifespan = app.lifespan_state
     return lifespan.leaving if lifespan.is_started and lifespan.loop is asyncio.get_running_loop() else None
+
+
+def close_code_of(event: asyncio.Event) -> int:
+    """With what a WebSocket is closed when the event is set: 1001 if the server stops, 1012 if a client may come again at once.
+
+    `carboy run`'s event knows. Other servers do not say whether they come back; 1012 is what Uvicorn closes with at its stop.
+    """
+    tell: Callable[[], int] | None = getattr(event, "close_code", None)
+    return RESTART if tell is None else tell()
 
 
 class _Farewell:

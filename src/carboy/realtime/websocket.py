@@ -6,6 +6,7 @@ made of the other's by `blocking`, and driven without a loop; what really waits 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
@@ -14,11 +15,11 @@ import msgspec
 
 from ..core.ctx import Context
 from ..core.request import Request
-from ..gateways.socket import NORMAL, WRONG_KIND, Socket, State
+from ..gateways.socket import NORMAL, WRONG_KIND, CrossedWire, Socket, State, Wire
 from ..gateways.socket import InvalidMessage as InvalidMessage
 from ..gateways.socket import WebSocketDisconnect as WebSocketDisconnect
 from ..pipeline.drive import drive
-from .leaving import forget, leaving_of, listen
+from .leaving import close_code_of, forget, leaving_of, listen
 
 if TYPE_CHECKING:
     from .channels import Message
@@ -52,7 +53,7 @@ class WebSocket:
         self._rooms: Rooms | None = None
         leaving = leaving_of(ctx.app, ctx.request)
         if leaving is not None:
-            leave = socket.wire.leave
+            leave = functools.partial(_say_goodbye, socket.wire, leaving)
             listen(leaving, leave)
             socket.at_end.append(functools.partial(forget, leaving, leave))
 
@@ -246,6 +247,10 @@ class WebSocket:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.request.path} {self.socket.state.value}>"
+
+
+def _say_goodbye(wire: Wire | CrossedWire, leaving: asyncio.Event) -> None:
+    wire.leave(close_code_of(leaving))
 
 
 def outgoing(app: Any, message: Any) -> str | bytes:
