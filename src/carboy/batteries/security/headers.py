@@ -116,6 +116,7 @@ class AddHeaders:
         if settings.permissions_policy:
             page.append(("Permissions-Policy", settings.permissions_policy))
         hsts = [("Strict-Transport-Security", settings.hsts)] if settings.hsts else []
+        self.looks_for_tls = bool(hsts)
         self.csp_name = "Content-Security-Policy-Report-Only" if settings.csp_report_only else "Content-Security-Policy"
         self.csp_key = self.csp_name.lower()
         self.nonced = nonced(directives)
@@ -132,12 +133,13 @@ class AddHeaders:
     def __call__(self, ctx: Visit) -> None:
         response: Any = ctx.response
         headers: Any = response.headers
-        is_tls = ctx.request.scheme == "https"
+        is_tls = self.looks_for_tls and ctx.request.scheme == "https"
         if type(response) is Answer and ctx.services is None and len(headers) == 2:
             (first, kind), (second, _) = headers
             if first == "Content-Type" and second == "Content-Length":
                 # PERF: the light answer of a plain value, which says nothing of its own: half the time of the long way.
-                ctx.response = Answer(response.status_code, headers + self.plain_sets[kind.startswith(_DOCUMENTS), is_tls], response.body)
+                added = self.plain_sets[kind.startswith(_DOCUMENTS), is_tls]
+                ctx.response = tuple.__new__(Answer, (response.status_code, headers + added, response.body))
                 return
         present = {}
         for name, value in headers:
