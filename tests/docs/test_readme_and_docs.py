@@ -276,6 +276,23 @@ def test_extension_checks_its_configuration(load: Any) -> None:
         broken.fit(greeter())
 
 
+def test_talk(load: Any) -> None:
+    """Two in a room hear each other, one in another room does not, and who comes late gets what was said."""
+    app = load("realtime/talk")["app"]
+
+    async def main() -> None:
+        async with app.async_test_client() as client, client.websocket("/talk/tea") as ana, client.websocket("/talk/cake") as other:
+            async with client.websocket("/talk/tea") as ben:
+                await ana.send("hello")
+                assert [await ana.receive(), await ben.receive()] == ["hello", "hello"]
+            async with client.websocket("/talk/tea") as late:
+                assert await late.receive() == "hello"
+            await other.send("cake")
+            assert await other.receive() == "cake"
+
+    asyncio.run(main())
+
+
 def test_life(load: Any) -> None:
     """The generator runs around the app's life."""
     app = load("life")["app"]
