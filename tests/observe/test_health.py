@@ -7,7 +7,7 @@ import time
 
 from carboy import Carboy
 from carboy.observe import health as room
-from carboy.observe.health import Health, Ping, pings_of
+from carboy.observe.health import Health, Outcome, Ping, packed, pings_of, unpacked
 
 
 class Database:
@@ -153,3 +153,45 @@ def test_many_probes_are_one_ping(monkeypatch) -> None:
     assert first == [False] * 5
     assert second is True
     assert len(calls) == 2
+
+
+def test_outcome_is_told_in_one_word() -> None:
+    """What comes back is what went in, to a tenth of a millisecond; a later one is a greater number."""
+    told = [Outcome(True, 1.5, None, 10.0), Outcome(False, 2000.0, "timeout", 10.001), Outcome(False, 10**9, "failed", 9**9)]
+
+    numbers = [packed(each) for each in told]
+
+    assert numbers == sorted(numbers)
+    assert max(numbers) < 2**64
+    assert [unpacked(each) for each in numbers[:2]] == told[:2]
+    assert unpacked(numbers[2]).why == "failed"
+    assert unpacked(numbers[2]).milliseconds > 100_000
+
+
+def test_newest_answer_of_any_worker_stands_for_a_second() -> None:
+    """What another has just heard is not asked again; what is old is, and told."""
+    asked: list[str] = []
+
+    class Told:
+        known: Outcome | None = None
+
+        def newest(self, name: str) -> Outcome | None:
+            return self.known
+
+        def post(self, name: str, outcome: Outcome) -> None:
+            self.known = outcome
+
+    board = Told()
+    health = Health([Ping("db", lambda: asked.append("db"))], board=board)
+    health.has_started = True
+
+    board.known = Outcome(False, 3.0, "failed", time.monotonic())
+    by_another = health.readyz()
+    board.known = Outcome(False, 3.0, "failed", time.monotonic() - 1.5)
+    by_itself = health.readyz()
+
+    assert by_another[0] == 503
+    assert b'"why":"failed"' in by_another[1]
+    assert by_itself[0] == 200
+    assert asked == ["db"]
+    assert board.known.is_well

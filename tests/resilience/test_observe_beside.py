@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import time
+import urllib.error
 import urllib.request
 from contextlib import ExitStack
 
@@ -242,3 +243,103 @@ def test_restarts_are_told_by_their_reason(seen, wait_until):
 
     told = {name.split('"')[1]: value for name, value in found.items() if name.startswith("carboy_worker_restarts_total")}
     assert told == server.served.status()["restarts"] == {"reloaded": 1, "recycled": 1, "died": 1}
+
+
+SLOW = """
+import asyncio, os
+from carboy import Carboy
+
+app = Carboy(__name__)
+
+
+@app.lifespan
+async def life(app):
+    if os.path.exists("slow"):
+        await asyncio.sleep(2)
+    yield
+
+
+class Database:
+    pass
+
+
+class Provider:
+    name = "db"
+    requires = ()
+
+    def setup(self, fit):
+        fit.provide(Database, Database, ping=self.ping)
+
+    def ping(self, database):
+        with open("pings", "a") as file:
+            file.write(f"{os.getpid()}\\n")
+        os.stat("well")
+
+
+app.fit(Provider())
+"""
+
+
+@pytest.fixture
+def slow(run, folder, free_port):
+    """Start two workers of an application with a ping, whose start can be made slow."""
+
+    def start() -> tuple:
+        (folder / "slow_start.py").write_text(SLOW)
+        (folder / "well").touch()
+        port = free_port()
+        served = run("--management", f"127.0.0.1:{port}", target="slow_start:app")
+
+        def ready() -> int:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        return served, ready
+
+    return start
+
+
+def test_worker_that_starts_beside_others_is_not_asked(slow, folder, wait_until):
+    """A reload whose new workers take long is not seen by a balancer; nor is a new worker after a death."""
+    served, ready = slow()
+    (folder / "slow").touch()
+    before = set(served.pids())
+    served.signal(signal.SIGHUP)
+    wait_until(lambda: len(served.pids()) == 3, 10)
+    answers = [ready() for _ in range(100)]
+    while before & set(served.pids()):
+        answers.append(ready())
+        time.sleep(0.01)
+
+    assert set(answers) == {200}
+
+
+def test_workers_agree_on_readiness(slow, folder):
+    """One worker's answer is all workers' answer for a second: no probe hears another word, and many probes are one ping."""
+    served, ready = slow()
+
+    def within_a_second(change) -> list[int]:
+        time.sleep(1.2)  # until nothing stands any more
+        began = time.monotonic()
+        answers = [ready()]
+        change()
+        while time.monotonic() - began < 0.8:
+            answer = ready()
+            if time.monotonic() - began < 0.9:
+                answers.append(answer)
+        return answers
+
+    ready()
+    (folder / "pings").unlink()
+    well = within_a_second((folder / "well").unlink)
+    pings = (folder / "pings").read_text().splitlines()
+    failing = within_a_second((folder / "well").touch)
+
+    assert set(well) == {200}
+    assert len(pings) == 1
+    assert set(failing) == {503}
+    # Two workers accept there; so many probes came to both of them.
+    assert min(len(well), len(failing)) > 10

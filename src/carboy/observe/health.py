@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -41,6 +41,44 @@ class Outcome:
     why: str | None
     #: When it ended, seconds on the monotonic clock.
     at: float
+
+
+#: The words of an outcome, by the number that stands for them where workers tell each other.
+_WHY = (None, "failed", "timeout", "unknown")
+#: Bits of that number, and of the time taken in tenths of a millisecond; the rest is when, in milliseconds.
+_WHY_BITS, _TOOK_BITS = 2, 20
+
+
+def packed(outcome: Outcome) -> int:
+    """An outcome in 64 bits, which are written and read at once; a later one is a greater number."""
+    took = min(int(outcome.milliseconds * 10), (1 << _TOOK_BITS) - 1)
+    return ((int(outcome.at * 1000) << _TOOK_BITS) | took) << _WHY_BITS | _WHY.index(outcome.why)
+
+
+def unpacked(number: int) -> Outcome:
+    why = _WHY[number & ((1 << _WHY_BITS) - 1)]
+    number >>= _WHY_BITS
+    # The clock is the machine's, so another process's reading is as good as ours.
+    return Outcome(why is None, (number & ((1 << _TOOK_BITS) - 1)) / 10, why, (number >> _TOOK_BITS) / 1000)
+
+
+class Board(Protocol):
+    """Where workers tell each other how pings went."""
+
+    def newest(self, name: str) -> Outcome | None: ...
+    def post(self, name: str, outcome: Outcome) -> None: ...
+
+
+class Alone:
+    """A process without others."""
+
+    def newest(self, name: str) -> Outcome | None:
+        return None
+
+    def post(self, name: str, outcome: Outcome) -> None: ...
+
+
+ALONE = Alone()
 
 
 class Ping:
@@ -108,6 +146,7 @@ class Health:
         timeout: seconds each has.
         is_draining: whether this worker, and with it the server, is on its way out.
         is_stuck: whether the event loop has hung for too long.
+        board: what workers know of each other's pings: the newest answer stands for all, so that they say the same.
     """
 
     def __init__(
@@ -117,11 +156,13 @@ class Health:
         *,
         is_draining: Callable[[], bool] = lambda: False,
         is_stuck: Callable[[], bool] = lambda: False,
+        board: Board = ALONE,
     ) -> None:
         self.pings = tuple(pings)
         self.timeout = timeout
         self.is_draining = is_draining
         self.is_stuck = is_stuck
+        self.board = board
         self.has_started = False
 
     def livez(self) -> Answer:
@@ -138,11 +179,14 @@ class Health:
             return _answer(503, "starting")
         if self.is_draining():
             return _answer(503, "draining")
-        until = time.monotonic() + self.timeout
+        now = time.monotonic()
+        until = now + self.timeout
+        told = {ping.name: known for ping in self.pings if (known := self.board.newest(ping.name)) is not None and now - known.at < FRESH}
         # All are asked before any is waited for.
         for ping in self.pings:
-            ping.outcome(0)
-        checks = {ping.name: ping.outcome(max(0.001, until - time.monotonic())) for ping in self.pings}
+            if ping.name not in told:
+                ping.outcome(0)
+        checks = {ping.name: told.get(ping.name) or self._asked(ping, until) for ping in self.pings}
         shown = {
             name: {"ok": each.is_well, "ms": round(each.milliseconds, 1), **({"why": each.why} if each.why else {})}
             for name, each in checks.items()
@@ -150,6 +194,11 @@ class Health:
         if all(each.is_well for each in checks.values()):
             return _answer(200, "ok", shown)
         return _answer(503, "failing", shown)
+
+    def _asked(self, ping: Ping, until: float) -> Outcome:
+        outcome = ping.outcome(max(0.001, until - time.monotonic()))
+        self.board.post(ping.name, outcome)
+        return outcome
 
 
 def _answer(status: int, word: str, checks: dict[str, Any] | None = None) -> Answer:

@@ -63,15 +63,23 @@ class Management(threading.Thread):
         listening: shared with the other workers.
         pages: by path.
         is_leaving: a worker on its way out leaves the port to others while there are any.
+        is_early: a worker that starts while others serve does not answer: it would say what is true of itself alone.
     """
 
-    def __init__(self, listening: socket.socket, pages: Mapping[str, Page], is_leaving: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        pages: Mapping[str, Page],
+        is_leaving: Callable[[], bool] = lambda: False,
+        is_early: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__(name="carboy-management", daemon=True)
         self.listening = listening
         # Another worker may take the connection that we were told of.
         self.listening.setblocking(False)
         self.pages = pages
         self.is_leaving = is_leaving
+        self.is_early = is_early
         self.places = threading.Semaphore(AT_ONCE)
         self.over = threading.Event()
 
@@ -83,6 +91,9 @@ class Management(threading.Thread):
                 continue
             if self.is_leaving() and self.over.wait(0.05):
                 return
+            if self.is_early():
+                self.over.wait(0.05)
+                continue
             if not self.places.acquire(timeout=PATIENCE):
                 continue
             try:

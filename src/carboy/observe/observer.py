@@ -20,7 +20,7 @@ from ..pipeline import offload, portal
 from .beside import Beside
 from .blocking import BlockingWatch, Reports
 from .culprit import Territory
-from .health import HEADERS, Health, pings_of
+from .health import HEADERS, Health, Outcome, packed, pings_of, unpacked
 from .log import AccessLog, Sink
 from .memory import (
     ACCEPTING_QUEUE,
@@ -42,6 +42,7 @@ from .memory import (
     open_memory,
 )
 from .metrics import CONTENT_TYPE, exposition
+from .series import PING
 from .settings import Settings
 from .trace import Tracer, find_tracer
 
@@ -115,7 +116,7 @@ class Observer:
         self.watch: BlockingWatch | None = None
         #: When the loop was asked to call us, on the performance counter; None while it owes us nothing.
         self.asked: int | None = None
-        self.health = Health((), settings.ping_timeout, is_draining=self.is_server_draining, is_stuck=self.is_stuck)
+        self.health = Health((), settings.ping_timeout, is_draining=self.is_server_draining, is_stuck=self.is_stuck, board=self)
         #: What the application's own port answers here, by path.
         self.pages: dict[str, Page] = self._pages_on_app()
         _living.add(self)
@@ -278,10 +279,31 @@ class Observer:
         """Whether the server is on its way out: this worker, and no other that stays."""
         if not self.surroundings.is_leaving():
             return False
-        if self.memory is None or self.slot is None:
-            return True
         # A reload replaces workers one by one; the server goes on, and so does its readiness.
-        return not any(each.is_serving for each in self.memory.readings() if each.number != self.slot.number)
+        return not self.others_serve()
+
+    def is_early(self) -> bool:
+        """Whether this worker still starts, and others serve."""
+        return not self.health.has_started and self.others_serve()
+
+    def others_serve(self) -> bool:
+        """Whether another worker of the server takes requests."""
+        memory, slot = self.memory, self.slot
+        return memory is not None and slot is not None and any(each.is_serving for each in memory.readings() if each.number != slot.number)
+
+    def newest(self, name: str) -> Outcome | None:
+        """How a ping went when a worker asked last, whichever it was."""
+        memory = self.memory
+        if memory is None:
+            return None
+        found = max((memory.table(each.number).value(PING, ping=name) for each in memory.readings() if each.is_alive), default=0)
+        return unpacked(found) if found else None
+
+    def post(self, name: str, outcome: Outcome) -> None:
+        """Tell the other workers how a ping went."""
+        slot = self.slot
+        if slot is not None:
+            slot.words[slot.named.place(PING, ping=name)] = packed(outcome)
 
     def is_stuck(self) -> bool:
         """Whether the loop has not turned for too long."""

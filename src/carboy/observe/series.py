@@ -63,6 +63,11 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+#: Not a metric: what workers tell each other of a ping, in a word (`health.packed`); a gauge, as it ends with its worker.
+PING = "ping"
+_GAUGES = {PING, *(name for name, family in FAMILIES.items() if family.kind == "gauge")}
+
+
 class Table:
     """One table of names.
 
@@ -85,7 +90,7 @@ class Table:
         """The word of a value, to be counted up by the table's one writer.
 
         Args:
-            family: of `FAMILIES`.
+            family: of `FAMILIES`, or `PING`.
             labels: from a bounded set.
         """
         key = (family, tuple(labels.items()))
@@ -104,7 +109,7 @@ class Table:
             if found is None:
                 if used >= NAMES or len(name) > _LONGEST:
                     return self.start + _LOST
-                found = self._add(name, used, FAMILIES[family].kind == "gauge")
+                found = self._add(name, used, family in _GAUGES)
             self.known[key] = found
             return found
 
@@ -123,6 +128,11 @@ class Table:
         for start in range(first, first + min(NAMES, words[self.start + _USED]) * _PLACE, _PLACE):
             length = min(words[start + _LENGTH], _LONGEST)
             yield bytes(self.bytes[(start + _NAME) * 8 : (start + _NAME) * 8 + length]), start + _VALUE
+
+    def value(self, family: str, **labels: str) -> int:
+        """A value for a reader; 0 where there is none."""
+        place = self.named.get(sample(family, tuple(labels.items())))
+        return 0 if place is None else self.words[place]
 
     def clear_gauges(self) -> None:
         """Forget what was the case in the process that wrote here before."""

@@ -96,7 +96,7 @@ def dress(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shar
     observer.shared = shared.get(MEMORY)
     observer.surroundings = surroundings
     port = socket.socket(fileno=shared[PORT]) if PORT in shared else None
-    return Dressed(observer, Management(port, observer.management_pages(), surroundings.is_leaving) if port is not None else None)
+    return Dressed(observer, Management(port, observer.management_pages(), surroundings.is_leaving, observer.is_early) if port is not None else None)
 
 
 def _close(shared: Mapping[str, int]) -> None:
