@@ -15,6 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
 from carboy.server.control import ask
 from carboy.server.errors import ControlError
 
@@ -154,6 +157,18 @@ class Client:
         self.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self.task
+
+
+class SocketClient(Client):
+    """The same over a WebSocket, that has joined the topic."""
+
+    async def listen(self) -> None:
+        after = f"&after={self.after}" if self.after else ""
+        url = f"ws://127.0.0.1:{self.server.port}/listen/{self.topic}?x=1{after}{self.query}"
+        with contextlib.suppress(WebSocketException):
+            async with connect(url, proxy=None, compression=None, ping_interval=None, close_timeout=2) as line:
+                async for text in line:
+                    self.heard(json.loads(text))
 
 
 class Redis:

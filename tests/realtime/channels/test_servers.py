@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 try:
-    from servers import Client, Publisher, Redis, Server, until
+    from servers import Client, Publisher, Redis, Server, SocketClient, until
 finally:
     sys.path.pop(0)
 
@@ -36,7 +36,7 @@ def report(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -
     return show
 
 
-async def spread(servers: list[Server], topic: str) -> list[Client]:
+async def spread(servers: list[Server], topic: str, kind: type[Client] = Client) -> list[Client]:
     """Clients on every worker of some servers, at most three on each; connections come to workers as the kernel likes."""
     kept: list[Client] = []
     for server in servers:
@@ -44,7 +44,7 @@ async def spread(servers: list[Server], topic: str) -> list[Client]:
         of_pid: dict[int, list[Client]] = {pid: [] for pid in pids}
         for _ in range(30):
             # Many at a time: one after the other, the same worker might take them all.
-            burst = [Client(server, topic) for _ in range(16)]
+            burst = [kind(server, topic) for _ in range(16)]
             await asyncio.gather(*(asyncio.wait_for(client.is_listening.wait(), 20) for client in burst))
             for client in burst:
                 if len(own := of_pid.setdefault(client.pid, [])) < 3:
@@ -215,7 +215,8 @@ def test_workers_of_one_server_meet_through_every_door(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.service
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
-def test_two_nodes_on_one_redis(tmp_path: Path, report: Callable[[dict[str, Any]], None]) -> None:
+@pytest.mark.parametrize("kind", [Client, SocketClient], ids=["streams", "sockets"])
+def test_two_nodes_on_one_redis(tmp_path: Path, report: Callable[[dict[str, Any]], None], kind: type[Client]) -> None:
     """Two servers of four workers; a worker is killed, then Redis, then a node: the rest misses nothing, and sees who is gone."""
     pytest.importorskip("redis", reason="the library redis is not installed")
     redis = Redis(tmp_path / "redis", keeps=True)
@@ -224,18 +225,25 @@ def test_two_nodes_on_one_redis(tmp_path: Path, report: Callable[[dict[str, Any]
     figures: dict[str, Any] = {}
 
     async def play() -> None:
-        clients = await spread(nodes, "room")
-        watcher = Client(nodes[0], "room", events=True)
-        await watcher.is_listening.wait()
-        bea = Client(nodes[1], "room", who="bea")
+        clients = await spread(nodes, "room", kind)
+        cal = kind(nodes[0], "room", who="cal")
+        await cal.is_listening.wait()
+        while True:
+            watcher = Client(nodes[0], "room", events=True)
+            await watcher.is_listening.wait()
+            if watcher.pid != cal.pid:
+                break
+            await watcher.close()
+        bea = kind(nodes[1], "room", who="bea")
         await until(lambda: ("joined", "bea") in watcher.events, 5, "bea was not seen")
         publishers = [Publisher(nodes, "room", name) for name in ("p", "q")]
         await asyncio.sleep(2)
 
-        # A worker. Who was there comes back by itself, on another one.
-        victim = next(pid for pid in nodes[0].pids() if pid != watcher.pid)
-        os.kill(victim, signal.SIGKILL)
-        await asyncio.sleep(1)
+        # A worker. Who listened there comes back, on another one; cal does not.
+        cal.task.cancel()
+        os.kill(cal.pid, signal.SIGKILL)
+        took = await until(lambda: ("left", "cal") in watcher.events, 10, f"cal is still there: {watcher.events}")
+        figures["gone with a worker after"] = f"{took:.1f} s"
         await nodes[0].ready()
 
         # Redis, which keeps its log on disk.
@@ -250,7 +258,7 @@ def test_two_nodes_on_one_redis(tmp_path: Path, report: Callable[[dict[str, Any]
         figures["longest publication"] = f"{max(publisher.longest for publisher in publishers):.2f} s"
         figures["clients"] = len(clients)
         assert (await nodes[0].request("GET", "/presence/room"))["people"] == ["bea"]
-        assert watcher.events == [("joined", "bea")]
+        assert watcher.events == [("joined", "bea"), ("left", "cal")]
 
         # A whole node.
         await asyncio.gather(*(client.close() for client in clients if client.server is nodes[1]))

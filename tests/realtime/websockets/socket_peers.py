@@ -23,6 +23,7 @@ from carboy.testing.websocket import WebSocketRefused
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / "src"
+CHAT = HERE.parents[2] / "docs" / "examples" / "realtime" / "chat.py"
 PATIENCE = 20.0
 
 COMMANDS = {
@@ -31,6 +32,7 @@ COMMANDS = {
     "carboy run behind a proxy": [
         "-m", "carboy", "run", "socket_app:app", "--port", "{port}", "--workers", "1", "--trusted-proxies", "127.0.0.1",
     ],
+    "the guide's chat": ["-m", "carboy", "run", str(CHAT), "--port", "{port}", "--workers", "4"],
 }
 
 

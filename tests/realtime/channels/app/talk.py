@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any
 
-from carboy import Carboy, Request, Response
+from carboy import Carboy, Request, Response, WebSocket
 
 app = Carboy(__name__)
 app.config.update(CHANNELS_HISTORY=5000, CHANNELS_QUEUE=5000)
@@ -55,3 +55,15 @@ async def listen(topic: str, request: Request) -> Response:
     return Response(lines(), mimetype="application/x-ndjson")
 
 
+@app.websocket("/listen/<topic>")
+async def listen_by_socket(ws: WebSocket, topic: str, request: Request) -> None:
+    after, who = request.args.get("after"), request.args.get("who")
+    async with AsyncExitStack() as stack:
+        await ws.join(
+            topic, after=after, convert=lambda message: {"id": message.id, "data": message.data, "missed": message.missed, "event": message.event}
+        )
+        if who:
+            await stack.enter_async_context(app.channels.present(topic, who=who))
+        await ws.send({"pid": os.getpid()})
+        async for _ in ws:
+            pass
