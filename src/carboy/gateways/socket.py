@@ -130,8 +130,8 @@ class Wire:
     """
 
     __slots__ = (
-        "ahead", "cancels", "elsewhere", "gone", "goodbye", "has_cancelled", "is_open", "is_sending", "is_told", "loop",
-        "news", "raw_receive", "raw_send", "receiver", "view",
+        "ahead", "cancels", "closing", "elsewhere", "gone", "goodbye", "has_cancelled", "is_open", "is_sending", "is_told",
+        "leaving", "loop", "news", "raw_receive", "raw_send", "receiver", "view",
     )  # fmt: skip
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -157,6 +157,10 @@ class Wire:
         #: The view's task waits in `send`.
         self.is_sending = False
         self.goodbye: asyncio.Task[None] | None = None
+        #: The code of a goodbye that was asked for before there was anything to close.
+        self.leaving: int | None = None
+        #: The close that goes out, or has gone out: a server takes a second one for an error.
+        self.closing: WebSocketDisconnect | None = None
 
     async def receive(self, timeout: float | None) -> Event:
         """Wait for the next message; cancelling the wait loses none.
@@ -173,7 +177,10 @@ class Wire:
                 self.is_told = True
                 raise self.farewell()
             task = self.ahead or self.look_ahead()
-            if not task.done():
+            if task.done():
+                # In this very turn of the loop, perhaps: then nobody has looked at it yet.
+                self.has_looked(task)
+            else:
                 # PERF: a future of ours, where `asyncio.wait` or a shield would cost ten microseconds a message.
                 self.news = self.loop.create_future()
                 if timeout is None:
@@ -215,8 +222,12 @@ class Wire:
         Raises:
             WebSocketDisconnect: nobody is there to read it.
         """
-        if self.gone is not None or (event["type"] == "websocket.send" and not self.is_open):
+        kind = event["type"]
+        if self.gone is not None or (kind != "websocket.accept" and not self.is_open):
             raise self.farewell()
+        if kind == "websocket.close":
+            self.is_open = False
+            self.closing = WebSocketDisconnect(event["code"], event["reason"])
         try:
             await self.raw_send(event)
         except OSError as error:
@@ -224,12 +235,12 @@ class Wire:
             await asyncio.wait((self.ahead or self.look_ahead(),), timeout=CODE_LIMIT)
             self.end(WebSocketDisconnect(ABNORMAL))
             raise self.farewell() from error
-        if event["type"] == "websocket.accept":
+        if kind == "websocket.accept":
             self.is_open = True
             if self.elsewhere:
                 self.look_ahead()
-        elif event["type"] == "websocket.close":
-            self.is_open = False
+            if self.leaving is not None:
+                self.leave(self.leaving)
 
     async def perform(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Do work on the loop that has to do with this socket."""
@@ -242,7 +253,7 @@ class Wire:
 
     def farewell(self) -> WebSocketDisconnect:
         """A new one each time: an exception keeps its traceback."""
-        gone = self.gone
+        gone = self.gone or self.closing
         return WebSocketDisconnect(gone.code, gone.reason) if gone is not None else WebSocketDisconnect(ABNORMAL)
 
     def look_ahead(self) -> asyncio.Task[Event]:
@@ -254,7 +265,7 @@ class Wire:
         return await self.raw_receive()
 
     def has_looked(self, task: asyncio.Task[Event]) -> None:
-        """See whether what came is the end; called on the loop, before whoever receives is."""
+        """See whether what came is the end; called on the loop, more than once it may be."""
         if not task.cancelled():
             error = task.exception()
             if error is not None:
@@ -262,7 +273,8 @@ class Wire:
             elif task.result()["type"] == "websocket.disconnect":
                 event = task.result()
                 self.end(WebSocketDisconnect(event.get("code") or NO_CODE, event.get("reason") or ""))
-        if self.news is not None and not self.news.done():
+        # A receive that is waiting may be the next one's already.
+        if task is self.ahead and self.news is not None and not self.news.done():
             self.news.set_result(None)
 
     def end(self, gone: WebSocketDisconnect) -> None:
@@ -277,7 +289,11 @@ class Wire:
             self.cancel_view()
 
     def leave(self, code: int) -> None:
-        """Say goodbye with 1001 or 1012, since the server is about to leave; called on the loop."""
+        """Say goodbye with 1001 or 1012, since the server is about to leave; called on the loop.
+
+        A handshake that is still being answered gets it after its accept.
+        """
+        self.leaving = code
         if self.is_open and self.goodbye is None:
             reason = "the server stops" if code == GOING_AWAY else "the server restarts"
             self.goodbye = self.loop.create_task(self.hang_up(code, reason))
@@ -288,7 +304,7 @@ class Wire:
         try:
             await self.put({"type": "websocket.close", "code": gone.code, "reason": gone.reason})
         except WebSocketDisconnect:
-            pass  # the peer was faster
+            return  # the peer was faster, or the view
         self.end(gone)
 
     def cancel_view(self) -> None:

@@ -56,7 +56,11 @@ _farewells: weakref.WeakKeyDictionary[asyncio.Event, _Farewell] = weakref.WeakKe
 
 
 def listen(event: asyncio.Event, listener: Callable[[], None]) -> None:
-    """Call *listener* on this loop when the event is set; `forget` it when it is of no use any more."""
+    """Call *listener* on this loop when the event is set, or soon if it is; `forget` it when it is of no use any more."""
+    if event.is_set():
+        # Those who listen have been told; who comes now would wait for a task that is done.
+        asyncio.get_running_loop().call_soon(listener)
+        return
     farewell = _farewells.get(event)
     if farewell is None:
         farewell = _farewells[event] = _Farewell(event)
