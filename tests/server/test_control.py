@@ -87,12 +87,26 @@ def test_no_server_is_said():
 
 def test_several_servers_must_be_named(answering, tmp_path):
     """With two servers an order without a name is refused."""
-    second = ControlServer(str(directory() / "second.sock"))
+    second = ControlServer(str(directory() / "1.sock"))
 
     with pytest.raises(ControlError, match="several servers"):
         find()
 
     second.close()
+
+
+def test_what_else_lives_in_the_directory_is_no_server(answering):
+    """The bus of the channels has its socket there too: it is not counted, and not removed."""
+    alive, dead = directory() / "bus-1.sock", directory() / "bus-2.sock"
+    with socket.socket(socket.AF_UNIX) as bus, socket.socket(socket.AF_UNIX) as left:
+        bus.bind(str(alive))
+        bus.listen()
+        left.bind(str(dead))
+
+        assert find() == answering.path
+
+    assert alive.exists()
+    assert dead.exists()
 
 
 def test_silent_server_times_out(tmp_path):

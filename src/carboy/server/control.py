@@ -129,7 +129,8 @@ class ControlServer:
 def running() -> list[str]:
     """Control sockets of this user's servers that answer; dead ones are removed."""
     found = []
-    for path in sorted(directory().glob("*.sock")):
+    # Named by a process id: other things that belong to servers have sockets here too.
+    for path in sorted(directory().glob("[0-9]*.sock")):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(2)
             try:
