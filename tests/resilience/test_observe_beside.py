@@ -195,6 +195,24 @@ def test_socket_has_a_line_of_the_log_at_its_end(seen, folder, wait_until, path,
     assert found["carboy_http_requests_in_flight"] == 0
 
 
+def test_goodbye_of_a_reload_is_counted_by_its_code(seen, wait_until):
+    """1012 in both colours, by the worker that leaves; the one that follows finds the counts."""
+    server = seen(ready=1)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.socket(path)[0]) for path in ("/echo/a", "/sync")]
+        server.served.signal(signal.SIGHUP)
+        codes = [each.read_close()[0] for each in clients]
+        for each in clients:
+            each.send(CLOSE, (1012).to_bytes(2, "big"))
+        wait_until(lambda: len(server.served.pids()) == 1 and server.metrics()["carboy_workers"] == 1, 20)
+        found = server.metrics()
+
+    assert codes == [1012, 1012]
+    for route in ("/echo/<room>", "/sync"):
+        assert found[f'carboy_websocket_closes_total{{route="{route}",code="1012"}}'] == 1
+        assert found.get(f'carboy_websocket_connections_open{{route="{route}"}}', 0) == 0
+
+
 def test_services_and_channels_are_counted_over_workers(seen, wait_until):
     """By name, and as a sum; what is open now falls with a worker, what was counted stays."""
     server = seen()

@@ -109,10 +109,11 @@ def watch_asgi(app: ASGIApp, observer: Observer) -> ASGIApp:
 def watch_sockets(app: ASGIApp, observer: Observer) -> ASGIApp:
     """Put an observer around an application where the server has made a WebSocket of a request that is watched already."""
 
-    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+    # PERF: not a coroutine of its own; it would stand, with 0.4 KB, for as long as the socket is open.
+    def watched(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # The handshake's: this runs in a task that was made while it is served.
         record = current.get(None)
-        await watch_socket(app, observer, record or Record(_now()), record is not None, scope, receive, send)
+        return watch_socket(app, observer, record or Record(_now()), record is not None, scope, receive, send)
 
     return watched
 
