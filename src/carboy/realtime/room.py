@@ -7,6 +7,7 @@ in the subscription, and is given up there when it is too much.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -38,19 +39,23 @@ class Rooms:
 
     async def join(self, topics: tuple[str, ...], history: int, after: str | None, convert: Callable[[Message], Any] | None) -> None:
         """Subscribe, and send what comes; returns once nothing can be missed any more."""
-        twice = [topic for topic in topics if topic in self.tasks]
-        if twice:
-            raise ValueError(f"this socket has joined {', '.join(twice)} already")
         for topic in topics:
+            # Asked at each: another task of the view, or this very list, may have named it meanwhile.
+            if topic in self.tasks:
+                raise ValueError(f"this socket has joined {topic} already")
+            if self.wire.gone is not None:
+                raise self.wire.farewell()
             subscription = self.app.channels.subscribe(topic, history=history, after=after)
             begun: asyncio.Future[None] = self.wire.loop.create_future()
             task = self.tasks[topic] = self.wire.loop.create_task(self.send_on(subscription, begun, convert))
             _running.add(task)
             task.add_done_callback(_running.discard)
+            task.add_done_callback(functools.partial(self.settle, begun))
             try:
                 await begun
             except BaseException:
-                del self.tasks[topic]
+                if self.tasks.get(topic) is task:
+                    del self.tasks[topic]
                 task.cancel()
                 raise
 
@@ -72,7 +77,8 @@ class Rooms:
     async def send_on(self, subscription: Subscription, begun: asyncio.Future[None], convert: Callable[[Message], Any] | None) -> None:
         try:
             async with subscription:
-                begun.set_result(None)
+                if not begun.done():  # else who joins was cancelled this moment, and cancels us next
+                    begun.set_result(None)
                 async for message in subscription:
                     sent = self.plain(message) if convert is None else self.outgoing(self.app, convert(message))
                     await self.wire.put({"type": "websocket.send", "text" if isinstance(sent, str) else "bytes": sent})
@@ -84,6 +90,11 @@ class Rooms:
                 return
             log.exception("the messages of %s cannot be sent on; the WebSocket is closed", ", ".join(subscription.topics))
             await self.wire.hang_up(INTERNAL, "")
+
+    def settle(self, begun: asyncio.Future[None], _: asyncio.Task[None]) -> None:
+        """Left, or over, before it had begun: who joins must not wait for ever."""
+        if not begun.done():
+            begun.set_exception(self.wire.farewell())
 
     @staticmethod
     def plain(message: Message) -> str | bytes:
