@@ -623,3 +623,31 @@ def test_services_of_a_mounted_app(app: Carboy) -> None:
 
     assert [each["name"] for each in asked_for(app)] == ["inner echo"]
     assert live(app, use) == b"HI\n"
+
+
+def test_connection_whose_handler_has_ended_counts_until_its_peer_has_read() -> None:
+    """Last words that nobody reads are a connection all the same, and stand against the limit."""
+    app = Carboy(__name__)
+    ended = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(16 * 1024 * 1024))
+        ended.append(writer)
+
+    listener = app.listen_tcp(ANY, handler, max_connections=1)
+
+    async def use() -> None:
+        host, port = listener.url.partition("://")[2].rsplit(":", 1)
+        peer = socket.create_connection((host, int(port)))
+        with peer:
+            await until(lambda: ended)
+            await asyncio.sleep(0.05)
+            assert listener.connections == 1
+
+            with contextlib.suppress(ConnectionError):  # aborted
+                await ask(listener, b"")
+            assert listener.refused == 1
+
+        await until(lambda: listener.connections == 0)
+
+    live(app, use)

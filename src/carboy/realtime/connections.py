@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
     #: The handler was told that there is no more input.
     is_ended = False
     is_lost = False
+    is_torn_down = False
     #: What the handler said to the end of its input: that it closes the connection itself.
     keeps_open = False
 
@@ -120,6 +121,7 @@ class Connection(asyncio.Protocol):
         if self.inner is not None:
             self.call(self.inner.connection_lost, exc)
         self.after_loss()
+        self.forget()
 
     def after_loss(self) -> None:
         """Close the work: nothing more is called in it."""
@@ -162,6 +164,12 @@ class Connection(asyncio.Protocol):
             self.owner.failed += 1
             self.owner.log_failure(raised, None)
         finally:
+            self.is_torn_down = True
+            self.forget()
+
+    def forget(self) -> None:
+        """Count it no more once both ends are over: a handler's last words may wait for a peer that does not read."""
+        if self.is_lost and self.is_torn_down:
             self.owner.open.discard(self)
 
     # -- limits and leaving ---------------------------------------------------------------------------
