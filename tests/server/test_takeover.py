@@ -176,3 +176,15 @@ def test_where_it_can_be_done(monkeypatch, options, family, can):
         assert can_take_over(options, listening) is can
         monkeypatch.setattr("sys.platform", "darwin")
         assert can_take_over(options, listening) is False
+
+
+def test_number_that_is_no_socket_any_more_is_nobodys(pair, tmp_path):
+    """Between the search and the copy a number may be given to a file; no descriptor is left of that."""
+    listening, _, client = pair
+    finder = Finder(listening, 16)
+    with (tmp_path / "file").open("w") as file:
+        before = len(os.listdir("/proc/self/fd"))
+
+        assert finder.copy(file.fileno(), client.getsockname()) is None
+
+        assert len(os.listdir("/proc/self/fd")) == before

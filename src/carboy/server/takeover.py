@@ -193,7 +193,11 @@ class Finder:
             if error.errno == errno.EBADF:  # closed since we looked
                 return None
             raise
-        copy = socket.socket(fileno=fd)
+        try:
+            copy = socket.socket(fileno=fd)
+        except OSError:  # another file by now, and no socket
+            os.close(fd)
+            return None
         with contextlib.suppress(OSError):
             if copy.type == socket.SOCK_STREAM and copy.getpeername()[:2] == peer and copy.getsockname()[1] == self.port:
                 return Held(copy.detach(), number, os.fstat(fd).st_ino)
