@@ -54,6 +54,12 @@ def test_door_that_carries_no_sockets_says_so(options, words):
     assert words in shown if words else "WebSocket" not in shown
 
 
+def test_no_door_without_sockets_is_praised_to_who_has_them():
+    """What is faster and would refuse every handshake is no trade."""
+    assert "--interface" not in text({**BOARD, "sockets": 3})
+    assert "--interface rsgi" in text({**BOARD, "sockets": 3}, websockets=False)
+
+
 def test_strangers_application_tells_nothing():
     """A plain callable has no routes to count; the line stays whole."""
     shown = lines({"is": "ready", "app": "x:app", "routes": None}, "x:app", Options(), 1, "http://h:1", False)

@@ -59,8 +59,11 @@ def door(served: Message, options: Options) -> str:
                 "--interface asgi streams safely and shows a broken body."
             )
         case _:
+            plain = "ASGI: bounded streams, disconnects and broken bodies seen."
+            if served.get("sockets") and options.websockets:
+                return plain
             all_sync = served.get("async_views") == 0 and bool(served.get("sync_views"))
             trade = "--interface wsgi answers about 1.5 times as many def views, behind a buffering proxy only" if all_sync else (
                 "--interface rsgi is 8 to 15 % faster for whole answers, without back-pressure on streams"
             )
-            return f"ASGI: bounded streams, disconnects and broken bodies seen. {trade}."
+            return f"{plain} {trade}."
