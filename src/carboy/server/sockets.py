@@ -114,6 +114,8 @@ class Sockets:
             guest.answered.cancel()
             task.cancel()
             raise
+        except Unanswered:
+            await refuse(send, 503, LEAVING)
 
     def begin(self, connection: Connection) -> None:
         self.open[connection.key] = connection
@@ -215,6 +217,10 @@ def _with_number(address: Any) -> Any:
     return None if address is None else (address[0], None if address[1] is None else int(address[1]))
 
 
+class Unanswered(Exception):
+    """The worker leaves, and the application had not answered the handshake."""
+
+
 class Guest:
     """An application that is offered a WebSocket, and its `receive` and `send`."""
 
@@ -241,6 +247,11 @@ class Guest:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
             self.leave(1012 if self.sockets.tally.draining else 1011)
+            if not self.answered.done():
+                # By the worker's leaving, or out of the application's own inside.
+                is_ours = self.sockets.tally.draining and not self.is_refusing
+                text = f"WebSocket {line}: the application was cancelled before the handshake was answered"
+                self.answered.set_exception(Unanswered(text) if is_ours else RuntimeError(text))
             raise
         except Exception as error:
             from .websocket import Gone
@@ -262,9 +273,7 @@ class Guest:
                 self.answered.set_exception(RuntimeError(f"WebSocket {line}: the application has neither accepted nor refused"))
             self.leave(1000)
         finally:
-            if self.held is not None:
-                self.held.close()
-                self.held = None
+            self.let_go()
 
     def leave(self, code: int) -> None:
         if self.connection is not None:
@@ -300,6 +309,12 @@ class Guest:
             from .websocket import Gone
 
             raise Gone("the handshake is being answered, or could not be")
+        elif self.answered.cancelled():
+            from .websocket import Gone
+
+            raise Gone("the client has gone before the handshake was answered")
+        elif self.answered.done():
+            raise RuntimeError(f"{kind} after a refusal")
         elif kind == "websocket.accept" and not self.is_refusing:
             await self.accept(event)
         elif kind == "websocket.close" and not self.is_refusing:
@@ -314,7 +329,7 @@ class Guest:
             if not more:
                 self.settle()
         else:
-            raise RuntimeError(f"{kind} before websocket.accept, or after a refusal")
+            raise RuntimeError(f"{kind} before websocket.accept, or within a refusal")
 
     async def accept(self, event: Event) -> None:
         """Answer 101, and take the connection over.
@@ -337,8 +352,8 @@ class Guest:
             if not await held.released():
                 log.warning("a WebSocket's connection was not given up by the HTTP parser; closed")
                 raise Gone("the connection could not be taken over")
-            self.held = None
             carrier = socket.socket(fileno=held.fd)
+            self.held = None
             try:
                 carrier.setblocking(False)
                 self.connection = await self.connect(carrier, Connection(self.handshake, held.inode, self.sockets.options.ws_max_message, self.sockets.ended))
@@ -357,5 +372,13 @@ class Guest:
         return connection
 
     def settle(self) -> None:
+        """The handshake is answered, and the connection ours or granian's."""
+        self.let_go()
         if not self.answered.done():
             self.answered.set_result(None)
+
+    def let_go(self) -> None:
+        """Keep no hold of a connection that is not ours: granian could not end it."""
+        if self.held is not None:
+            self.held.close()
+            self.held = None
