@@ -15,6 +15,8 @@ Span = Callable[[Any], Any]
 #: leave, so that what would go on for ever (event streams, WebSockets) can say goodbye instead of being cut off.
 LEAVING = "carboy.leaving"
 
+_NO_YIELD: Any = object()
+
 
 class Part(Protocol):
     """What works for an app beside its requests: started after every span, stopped before the first span is left."""
@@ -61,17 +63,23 @@ class Lifespan:
                 await self.enter(span, app)
             for part in tuple(self.parts):
                 await part.start()
-        except BaseException:
-            await self.stop()
+        except BaseException as error:
+            try:
+                await self.stop()
+            except Exception as later:
+                # The reason of the failed start is what its reader needs.
+                error.add_note(f"What had started before it could not be stopped either: {later!r}")
             raise
 
     async def enter(self, span: Span, app: Any) -> None:
         begun: Any = span(app) if _takes_app(span) else span()  # type: ignore[call-arg]  # spans may leave the app out
         if inspect.isasyncgen(begun):
-            await begun.__anext__()
+            if await anext(begun, _NO_YIELD) is _NO_YIELD:
+                raise _not_entered(begun)
             self.opened.append(begun)
         elif inspect.isgenerator(begun):
-            await offload(next, begun)
+            if await offload(next, begun, _NO_YIELD) is _NO_YIELD:
+                raise _not_entered(begun)
             self.opened.append(begun)
         elif hasattr(begun, "__aenter__"):
             await begun.__aenter__()
@@ -102,6 +110,10 @@ class Lifespan:
             raise errors[0]
         if errors:
             raise BaseExceptionGroup("several parts of the app failed to stop", errors)
+
+
+def _not_entered(flow: Any) -> RuntimeError:
+    return RuntimeError(f"the lifespan function {getattr(flow, '__qualname__', flow)} does not yield: it returned before its `yield`")
 
 
 async def _leave(flow: Any) -> None:
