@@ -166,6 +166,8 @@ async def serve(app: Any, scope: Scope, receive: Receive, send: Send, emit: Emit
     finally:
         for callback in socket.at_end:
             callback()
+        # They hold what holds the socket.
+        socket.at_end.clear()
         # Also where the server has cancelled us: a view in a thread learns it now.
         wire.end(WebSocketDisconnect(ABNORMAL))
 
