@@ -30,6 +30,7 @@ from carboy import (
 )
 from carboy.core.ctx import app_var, request_var
 from carboy.pipeline import offload, portal
+from carboy.pipeline.drive import drive
 
 DOORS = ("wsgi", "asgi", "rsgi")
 COLOURS = ("sync", "async")
@@ -568,6 +569,26 @@ def test_view_that_never_blocks_runs_on_the_loop(app, door, hops):
     assert ask(app, door).text == "ok"
     assert ask(app, door, "/misses").status_code == 404
     assert (len(seen), hops) == (1, [])
+
+
+@pytest.mark.parametrize("door", ASYNC_DOORS)
+def test_static_files_need_no_thread(app, door, hops, tmp_path):
+    """Those of a blueprint as those of the app; one that has its own view of them may block."""
+    (tmp_path / "it.txt").write_text("ok")
+
+    class Own(carboy.Blueprint):
+        def send_static_file(self, filename: str) -> Any:
+            return super().send_static_file(filename)
+
+    plain = carboy.Blueprint("plain", __name__, url_prefix="/plain", static_folder=str(tmp_path), static_url_path="/")
+    app.register_blueprint(plain)
+    app.register_blueprint(Own("own", __name__, url_prefix="/own", static_folder=str(tmp_path), static_url_path="/"))
+
+    assert ask(app, door, "/plain/it.txt").text == "ok"
+    before = len(hops)
+    assert ask(app, door, "/own/it.txt").text == "ok"
+    assert drive in hops[before:]
+    assert drive not in hops[:before]
 
 
 @pytest.mark.parametrize("door", ASYNC_DOORS)

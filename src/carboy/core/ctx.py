@@ -143,7 +143,9 @@ class Context:
     @property
     def session(self) -> Any:
         """The session, opened at the first touch; a session asked for counts as accessed (`Vary: Cookie`)."""
-        session = self._session
+        session = self.opened_session
+        if session is None:
+            session = self._session
         if session is not None:
             session.accessed = True
         return session
