@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, Literal, TypedDict
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from werkzeug.exceptions import Forbidden, HTTPException
 
@@ -202,7 +202,8 @@ def allowed_origins(told: Any) -> frozenset[str] | Literal["*"]:
     found = set()
     for one in [told] if isinstance(told, str) else told:
         parts = urlsplit(one)
-        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        # A page's, so never "wss:": such a one would match nothing, and nobody would know why.
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query or not _has_port(parts):
             raise BadRule(f"{one!r} is no origin of a WebSocket's page; write scheme and host, as in 'https://a.example', or '*' for every one")
         found.add(_normal(one))
     return frozenset(found)
@@ -239,6 +240,14 @@ def is_same_host(origin: str, host: str) -> bool:
         return bool(theirs.hostname) and (theirs.hostname, theirs.port or default) == (ours.hostname, ours.port or default)
     except (KeyError, ValueError):
         return False  # "null", or no origin at all
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port, if one is written, is a number of a port."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _normal(origin: str) -> str:

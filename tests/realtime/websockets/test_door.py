@@ -220,7 +220,7 @@ def test_origin_is_compared_with_the_host_of_the_request(app: Carboy) -> None:
     assert refused(app, "/echo", base_url="https://board.example", headers={"Origin": "https://board.example:8443"}).status_code == 403
 
 
-@pytest.mark.parametrize("origins", ["board.example", ["https://a.example/page"], ["ftp://a.example"]])
+@pytest.mark.parametrize("origins", ["board.example", ["https://a.example/page"], ["ftp://a.example"], ["wss://a.example"], "https://a.example:99999"])
 def test_origin_that_is_none_is_a_setup_error(app: Carboy, origins: Any) -> None:
     """A name without a scheme would never match; it is said before the first handshake."""
     echo(app, origins=origins)
