@@ -38,6 +38,8 @@ TIMED_OUT = 3008
 
 #: Seconds in which a server that could not send any more tells with which code the connection was closed.
 CODE_LIMIT = 0.1
+#: Seconds between two looks of a waiting thread at whether its loop is still there.
+LOOP_CHECK = 2.0
 
 #: RFC 6455 §7.4: told to the application, never sent.
 _NEVER_SENT = frozenset({1004, NO_CODE, ABNORMAL, 1015})
@@ -406,6 +408,11 @@ class CrossedWire:
             # The server's loop was closed while the view worked.
             verb.close()
             raise WebSocketDisconnect(ABNORMAL) from None
+        while not concurrent.futures.wait((future,), LOOP_CHECK).done:
+            if self.wire.loop.is_closed():
+                # It took the call after its last turn: nobody will answer.
+                verb.close()
+                raise WebSocketDisconnect(ABNORMAL)
         try:
             return future.result()
         except concurrent.futures.CancelledError:
