@@ -130,7 +130,7 @@ class Carboy(App):
         """The view of the app's static files where nobody has replaced `send_static_file`: a 304 stays light."""
         return static.answer_static(request_var.get(), self, filename, self.static_files)
 
-    @property
+    @cached_property
     def channels(self) -> Channels:
         """Publish/subscribe with history and presence: `await app.channels.publish("room:7", {"text": "hi"})`.
 
@@ -225,7 +225,8 @@ class Carboy(App):
 
         Args:
             address: "host:port" or `(host, port)`; port 0 lets the system choose.
-            handler: `async def handle(reader, writer)`, an `asyncio.Protocol` class, or a function that makes one.
+            handler: `async def handle(reader, writer)`, an `asyncio.Protocol` class, a function that makes one, or a
+                protocol factory of Twisted's.
             tls: an `ssl.SSLContext`, or `(certificate file, key file)`.
             name: for the log and for `app.listeners[name]`.
             max_connections: open at once in one worker; more are closed at once.
