@@ -52,6 +52,9 @@ class Proxy(LocalProxy[Any]):
         return key in self._get_current_object()
 
 
+# FLASK: an unbound one shows itself as `<LocalProxy unbound>` (test_request_locals).
+Proxy.__name__ = "LocalProxy"
+
 # What type checkers are told is what the proxies stand for; what they are is a LocalProxy.
 app_ctx: Context = cast(Any, Proxy(app_var, unbound_message=_NO_APP))
 request_ctx: Context = cast(Any, Proxy(request_var, unbound_message=_NO_REQUEST))
