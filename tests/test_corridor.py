@@ -26,6 +26,10 @@ CEILINGS = {
     ("asgi", "inline"): (15, 2),
     ("rsgi", "async"): (15, 2),
 }
+#: The same where a session is read and written between two hooks, the second of which sets a header; through ASGI.
+MOST_WITH_SESSION = 121
+#: The same for a static file, and for its 304.
+MOST_OF_FILE, MOST_OF_304 = 52, 36
 #: What the design promises.
 MOST_CALLS = 40
 MOST_FRAMES = 4
@@ -112,18 +116,26 @@ def walk_wsgi(app: carboy.Carboy, walk: Walk) -> bytes:
     return answer
 
 
-def walk_asgi(app: carboy.Carboy, walk: Walk) -> bytes:
+def walk_asgi(app: carboy.Carboy, walk: Walk, path: str = "/u/7", *more: tuple[bytes, bytes]) -> bytes:
+    sent = asgi_events(app, walk, path, *more)
+    assert sent[0]["status"] == 200
+    return b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def asgi_events(app: carboy.Carboy, walk: Walk, path: str, *more: tuple[bytes, bytes]) -> list[Any]:
+    """What the app sends for a GET with these headers besides the usual ones."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": "/u/7",
-        "raw_path": b"/u/7",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"host", b"localhost"), (b"accept", b"*/*")],
+        "headers": [(b"host", b"localhost"), (b"accept", b"*/*"), *more],
+        "extensions": {"http.response.pathsend": {}},
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 80),
     }
@@ -143,8 +155,7 @@ def walk_asgi(app: carboy.Carboy, walk: Walk) -> bytes:
             sys.setprofile(None)
 
     asyncio.run(serve())
-    assert sent[0]["status"] == 200
-    return b"".join(message.get("body", b"") for message in sent[1:])
+    return sent
 
 
 class Headers(dict):  # type: ignore[type-arg]
@@ -207,6 +218,55 @@ def test_hello_walks_no_further_than_it_did(door: str, colour: str) -> None:
     assert answer == b"Hello, 7!"
     assert len(warm.calls) <= most_calls <= MOST_CALLS, f"{len(warm.calls)} framework calls, {most_calls} were enough:\n{listed}"
     assert len(warm.frames) <= most_frames <= MOST_FRAMES, f"{len(warm.frames)} frames, {most_frames} were enough:\n{listed}"
+
+
+def test_session_walks_no_further_than_it_did() -> None:
+    """Between the browser's cookie and the next one, two hooks and a header: no more framework calls than recorded."""
+    walk = Walk()
+    app = carboy.Carboy("corridor")
+    app.secret_key = "sixteen letters or more"
+
+    @app.before_request
+    async def before() -> None:
+        carboy.request.before = "1"  # type: ignore[attr-defined]
+
+    @app.after_request
+    async def after(response: carboy.Response) -> carboy.Response:
+        response.headers["X-Before"] = carboy.request.before  # type: ignore[attr-defined]
+        return response
+
+    @app.get("/visits")
+    async def visits() -> Any:
+        carboy.session["visits"] = carboy.session.get("visits", 0) + 1
+        return {"visits": carboy.session["visits"]}
+
+    cookie = dict(asgi_events(app, walk, "/visits")[0]["headers"])[b"set-cookie"].partition(b";")[0]
+    walk_asgi(app, walk, "/visits", (b"cookie", cookie))
+    walk.calls.clear()
+
+    answer = walk_asgi(app, walk, "/visits", (b"cookie", cookie))
+
+    assert answer == b'{"visits":2}\n'
+    assert len(walk.calls) <= MOST_WITH_SESSION, "\n".join([f"{len(walk.calls)} framework calls:", *walk.calls])
+
+
+def test_static_file_walks_no_further_than_it_did(tmp_path: Path) -> None:
+    """A file that is remembered, and the 304 of it: no more framework calls than recorded."""
+    walk = Walk()
+    (tmp_path / "it.txt").write_text("text")
+    app = carboy.Carboy("corridor", static_folder=str(tmp_path), static_url_path="/static")
+
+    first = asgi_events(app, walk, "/static/it.txt")
+    etag = dict(first[0]["headers"])[b"etag"]
+    walk.calls.clear()
+    asgi_events(app, walk, "/static/it.txt")
+    whole = list(walk.calls)
+    walk.calls.clear()
+    again = asgi_events(app, walk, "/static/it.txt", (b"if-none-match", etag))
+
+    assert (first[0]["status"], again[0]["status"]) == (200, 304)
+    assert len(whole) <= MOST_OF_FILE, "\n".join([f"{len(whole)} framework calls:", *whole])
+    assert len(walk.calls) <= MOST_OF_304, "\n".join([f"{len(walk.calls)} framework calls:", *walk.calls])
 
 
 def test_the_count_counts() -> None:
