@@ -444,3 +444,18 @@ def test_templates_that_do_not_compile_are_found_at_start(app, root):
     assert "broken.html:2: " in found
     assert "latin.html: cannot be read" in found
     assert "picture.png" not in found
+
+
+def test_globals_are_those_of_the_moment_of_rendering(app: Carboy) -> None:
+    """A global added or changed after a template was loaded is seen; its own globals and the values given win."""
+    env = app.jinja_env
+    env.loader = DictLoader({"it.html": "{{ a }}{{ b }}{{ c }}{% include 'part.html' %}", "part.html": "|{{ a }}{{ b }}{{ c }}"})
+    env.globals.update(a="A", b="B", c="C")
+
+    with app.test_request_context("/"):
+        own = env.get_template("it.html", globals={"b": "own"})
+        first = own.render(c="given")
+        env.globals["a"] = "later"
+        second = own.render(c="given")
+
+    assert (first, second) == ("Aowngiven|Aowngiven", "laterowngiven|laterowngiven")
