@@ -510,9 +510,10 @@ class Socket:
             try:
                 await self.accept()
             finally:
+                done, self.opening = self.opening, None
                 # A `def` view is in a thread of its own; on a loop that was closed meanwhile nobody waits any more.
                 with contextlib.suppress(RuntimeError):
-                    self.wire.base.loop.call_soon_threadsafe(self.opening.set)
+                    self.wire.base.loop.call_soon_threadsafe(done.set)
         else:
             await self.wire.perform(self.opening.wait())
 
@@ -522,7 +523,7 @@ class Socket:
         Raises:
             WebSocketDisconnect: there will be none; or it was too long, or too late.
         """
-        if self.state is State.CONNECTING:
+        while self.state is State.CONNECTING:  # again, where the task that was at it has been cancelled
             await self.open()
         self.move("receive")
         terms = self.terms
@@ -547,7 +548,7 @@ class Socket:
         Raises:
             WebSocketDisconnect: the peer is gone.
         """
-        if self.state is State.CONNECTING:
+        while self.state is State.CONNECTING:  # again, where the task that was at it has been cancelled
             await self.open()
         self.move("send")
         kind = "text" if isinstance(message, str) else "bytes"

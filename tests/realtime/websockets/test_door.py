@@ -630,3 +630,24 @@ def test_two_tasks_may_speak_first(app: Carboy) -> None:
         heard = {ws.receive() for _ in range(3)}
 
     assert heard == {"hello", "again", "you said hi"}
+
+
+def test_a_cancelled_accept_is_taken_up_by_the_next(app: Carboy) -> None:
+    """A task that is cancelled while it accepts leaves the handshake to the others."""
+
+    @app.after_request
+    async def slow(response: Any) -> Any:
+        await asyncio.sleep(0.05)
+        return response
+
+    @app.websocket("/late")
+    async def late(ws: WebSocket) -> None:
+        first = asyncio.create_task(ws.send("never"))
+        second = asyncio.create_task(ws.send("hello"))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.wait([first, second])
+        second.result()
+
+    with app.test_client().websocket("/late") as ws:
+        assert ws.receive() == "hello"

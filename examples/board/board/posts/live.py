@@ -12,7 +12,17 @@ from sqlite3 import Row
 from typing import Any, Literal
 
 import msgspec
-from carboy import Blueprint, Carboy, EventStream, Request, WebSocket, current_app, g, render_template, url_for
+from carboy import (
+    Blueprint,
+    Carboy,
+    EventStream,
+    Request,
+    WebSocket,
+    current_app,
+    g,
+    render_template,
+    url_for,
+)
 from carboy.realtime.channels import ChannelsError, Subscription
 from carboy.realtime.sse import Event
 
