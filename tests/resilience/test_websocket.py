@@ -214,6 +214,7 @@ def test_many_frames_in_one_piece(server):
         (frame(BINARY, b"x" * LIMIT, fin=False) + frame(CONT, b"x"), 1009),
         (frame(TEXT, b"x", fin=False) + b"".join(frame(CONT, b"x" * 10_000, fin=False) for _ in range(110)), 1009),
     ],
+    ids=map(str, range(29)),  # the masks are drawn by lot, so the bytes are no names
 )
 def test_broken_protocol_is_named(server, frames, code):
     """1002, 1007 or 1009, then the end; a frame too long is refused by its head."""
