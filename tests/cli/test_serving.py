@@ -121,3 +121,21 @@ def test_what_a_check_finds_is_told(caplog: pytest.LogCaptureFixture) -> None:
     equipped(app, security="full")
 
     assert "cross_origin.exempt: CROSS_ORIGIN_EXEMPT has 'nobody'" in caplog.text
+
+
+@pytest.mark.parametrize("level", ["basic", "full"])
+def test_headers_that_a_view_has_replaced_by_a_dict(level: str) -> None:
+    """What Werkzeug takes as headers, the defaults take too."""
+    app = make_app()
+
+    @app.get("/dict")
+    def replaced() -> Any:
+        response = app.make_response("word " * 400)
+        response.headers = {"X-Own": "1", "Content-Type": "text/plain", "Set-Cookie": "a=b"}  # type: ignore[assignment]  # as guests do
+        return response
+
+    answer = equipped(app, security=level).get("/dict", headers={"Accept-Encoding": "gzip"})
+
+    assert (answer.status_code, answer.headers["X-Own"]) == (200, "1")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Encoding"] == "gzip"

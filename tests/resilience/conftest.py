@@ -62,6 +62,8 @@ class Served:
         environ = {name: value for name, value in environ.items() if not name.startswith(("CARBOY_", "FLASK_"))}
 
         def limit() -> None:
+            # A run in the background has SIGINT ignored, and so would have what it starts.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             if descriptors is not None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
@@ -72,7 +74,7 @@ class Served:
                 env=environ,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=limit if descriptors is not None else None,  # noqa: PLW1509 - only setrlimit
+                preexec_fn=limit,  # noqa: PLW1509 - only the signal and setrlimit
             )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from ..pipeline.plan import Journey
@@ -30,6 +31,14 @@ class Visit(Journey, Protocol):
     @property
     def request(self) -> Any:
         """The app's request: a guest may have given it another class."""
+
+
+def headers_of(response: Any) -> Any:
+    """The headers of an answer, light or whole; of a dict that a view has put in their place, what it stands for."""
+    headers = response.headers
+    if type(headers) is dict:
+        headers = response.headers = Headers(headers)
+    return headers
 
 
 def sent_by(request: Any) -> Literal["own", "foreign", "unsaid"]:

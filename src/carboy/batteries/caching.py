@@ -22,7 +22,7 @@ from ..extend import Fitting
 from ..pipeline.step import is_async
 from ..wire.conditional import precondition
 from ..wire.response import Answer
-from . import Visit, mark_of
+from . import Visit, headers_of, mark_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 Seconds = int | timedelta
@@ -193,7 +193,7 @@ class Validate:
             return
         tag = modified = None
         storable = True
-        for name, value in ctx.response.headers:
+        for name, value in headers_of(ctx.response):
             name = name.lower()
             if name == "etag":
                 tag = value

@@ -18,7 +18,7 @@ from ...extend import Fitting
 from ...wire.conditional import choose_coding
 from ...wire.files import FilePayload
 from ...wire.response import Answer, HeaderPairs, is_bodiless
-from .. import AMBIENT_SCHEMES, Visit, host_of, is_of_host, mark_of, sent_by
+from .. import AMBIENT_SCHEMES, Visit, headers_of, host_of, is_of_host, mark_of, sent_by
 from .codings import Coding, make_codings
 from .streams import INLINE, AsyncEncodedStream, EncodedStream, in_pieces, in_thread, is_on_loop
 
@@ -160,6 +160,7 @@ class Compress:
 
     def compress_response(self, ctx: Visit, response: Any) -> None:
         status = response.status_code
+        headers_of(response)
         if status == 304:
             facts = self.facts(response.headers)
             if facts.etag is not None and self.holds_encoded(ctx, facts.etag):

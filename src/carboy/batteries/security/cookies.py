@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...extend import Fitting
 from ...wire.response import Answer
-from .. import Visit
+from .. import Visit, headers_of
 
 _LENGTH = len("set-cookie")
 
@@ -66,10 +66,9 @@ class Harden:
                 for name, value in response.headers
             ]
             ctx.response = response._replace(headers=headers)
-        elif "Set-Cookie" in response.headers:
+        elif "Set-Cookie" in (headers := headers_of(response)):
             secure = self.wants_secure(ctx)
-            cookies = [self.complete(value, secure) for value in response.headers.getlist("Set-Cookie")]
-            response.headers.setlist("Set-Cookie", cookies)
+            headers.setlist("Set-Cookie", [self.complete(value, secure) for value in headers.getlist("Set-Cookie")])
 
     def wants_secure(self, ctx: Visit) -> bool:
         return bool(ctx.request.scheme == "https") if self.secure is None else self.secure

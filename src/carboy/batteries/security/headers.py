@@ -11,7 +11,7 @@ from typing import Any
 
 from ...extend import Fitting
 from ...wire.response import Answer
-from .. import Visit
+from .. import Visit, headers_of
 
 DEFAULT_CSP = (
     "default-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'; img-src 'self' data: blob:; object-src 'none'"
@@ -141,6 +141,7 @@ class AddHeaders:
                 added = self.plain_sets[kind.startswith(_DOCUMENTS), is_tls]
                 ctx.response = tuple.__new__(Answer, (response.status_code, headers + added, response.body))
                 return
+        headers = headers_of(response)
         present = {}
         for name, value in headers:
             present[name.lower()] = value
