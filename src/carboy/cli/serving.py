@@ -28,16 +28,18 @@ def equip(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shar
     fitted = getattr(app, "fitted", None)
     if isinstance(fitted, dict):
         defaults = [*security(app, options["security"]), *compression(options["compress"])]
-        missing = [extension for extension in defaults if extension.name not in fitted]
-        for extension in missing:
-            fit(app, extension)  # also into one that has answered a request of its own while it was loaded
-        if missing:
-            app.freeze()
+        for extension in defaults:
+            if extension.name not in fitted:
+                fit(app, extension)  # also into one that has answered a request of its own while it was loaded
         if options["security"] != "off":
             careful_session(app.config, is_tls=options["tls_cert"] is not None)
         for name, text in app.run_checks():
             log.warning("%s: %s", name, text)
-    return observe(app, options, surroundings, shared)
+    dressed = observe(app, options, surroundings, shared)
+    if isinstance(fitted, dict):
+        # The routes are sorted once, now that nothing more is fitted; loading has shown already that all of them compile.
+        app.plans  # noqa: B018  # made by reading it
+    return dressed
 
 
 def compression(wanted: bool) -> list[Any]:

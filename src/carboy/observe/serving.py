@@ -86,7 +86,6 @@ def dress(app: Any, options: Mapping[str, Any], surroundings: Surroundings, shar
         extension = Observe()
         if isinstance(fitted, dict):
             app.fit(extension)
-            app.freeze()
     observer = extension.overlaid(said)
     settings = observer.settings
     wanted = wanted or settings.log != "off" or settings.metrics_path is not None or settings.health_prefix is not None or observer.blocking > 0
