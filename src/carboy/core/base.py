@@ -322,7 +322,7 @@ class App(Scaffold):
         plans = self.plans
         object.__setattr__(self, "_got_first_request", True)
         ctx = self.request_context(request.environ) if plans.makes_own_contexts else Context(self, request)
-        entry = plans.match_socket(ctx)
+        entry = plans.match(ctx, websocket=True)
         ctx.is_matched = True
         ctx.plan = plans.plan_of(entry, "GET", SOCKET)
         return ctx

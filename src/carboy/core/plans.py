@@ -119,51 +119,30 @@ class Plans:
 
     # -- finding ----------------------------------------------------------------------------------
 
-    def match(self, ctx: Context) -> Entry | None:
-        """Set the request's rule and values, or why there are none; return the rule's entry."""
+    def match(self, ctx: Context, websocket: bool = False) -> Entry | None:
+        """Set the request's rule and values, or why there are none; return the rule's entry.
+
+        Args:
+            websocket: it is a handshake, so that pages are no answer; otherwise sockets are none.
+        """
         request: Any = ctx._request
         try:
             if self.is_plain:
-                hit = self.table.match(self.domain, request.path, request.method)
+                hit = self.table.match(self.domain, request.path, request.method, websocket)
                 if hit is not None:
                     entry, request.view_args = hit
                     request.url_rule = entry.rule
                     return entry
-            # Not by the Upgrade field that the adapter has seen: a door that carries sockets does not come here.
-            rule, values = ctx.url_adapter.match(return_rule=True, websocket=False)
+            # Not by the Upgrade field that the adapter has seen: the door knows what it carries.
+            rule, values = ctx.url_adapter.match(return_rule=True, websocket=websocket)
         except WebsocketMismatch as error:
-            request.routing_exception = UpgradeRequired() if _may_upgrade(request) else error
+            request.routing_exception = NotFound() if websocket else UpgradeRequired() if _may_upgrade(request) else error
             return None
         except HTTPException as error:
             request.routing_exception = error
             return None
         except ValueError:
             # A number of more digits than Python reads: no number of ours.
-            request.routing_exception = NotFound()
-            return None
-        request.url_rule = rule
-        request.view_args = values
-        return self.table.entry_for(rule)
-
-    def match_socket(self, ctx: Context) -> Entry | None:
-        """Set the rule and values of a handshake, or why there are none; return the rule's entry."""
-        request: Any = ctx._request
-        try:
-            if self.is_plain:
-                hit = self.table.match(self.domain, request.path, "GET", websocket=True)
-                if hit is not None:
-                    entry, request.view_args = hit
-                    request.url_rule = entry.rule
-                    return entry
-            rule, values = ctx.url_adapter.match(return_rule=True, websocket=True)
-        except WebsocketMismatch:
-            # A page stands there; no socket does.
-            request.routing_exception = NotFound()
-            return None
-        except HTTPException as error:
-            request.routing_exception = error
-            return None
-        except ValueError:
             request.routing_exception = NotFound()
             return None
         request.url_rule = rule
