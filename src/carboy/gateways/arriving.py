@@ -165,3 +165,15 @@ class Unread(io.RawIOBase):
 
     def readall(self) -> NoReturn:
         self.readinto(b"")
+
+
+def hand_over(head: Any, request: Any) -> Incoming | None:
+    """Give a request the body that its door has put into the head; return it where it is still coming."""
+    body = head.body
+    incoming: Incoming | None = None
+    if type(body) is Incoming:
+        request.incoming = incoming = body
+        body = head.body = Unread()
+    if body is not None:
+        request.__dict__["stream"] = body
+    return incoming

@@ -21,7 +21,7 @@ from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
 from ..wire.response import BODILESS, Answer, final_headers, is_bodiless
 from . import websocket
-from .arriving import Arriving, Incoming, Unread
+from .arriving import Arriving, Incoming, hand_over
 from .bridge import detour_asgi, emit_wsgi_response, serve_lifespan
 from .emit import close, is_whole, joined, makes_own_output
 from .flow import Flow, as_bytes, flow_of
@@ -66,12 +66,7 @@ async def application(app: Served, scope: Scope, receive: Receive, send: Send) -
                 plan = ctx.plan = let_arrive(app, plan, head, receive)
         except ClientGone:
             return
-        body = head.body
-        if body is not None:
-            if type(body) is Incoming:
-                request.incoming = incoming = body
-                body = head.body = Unread()
-            request.__dict__["stream"] = body
+        incoming = hand_over(head, request)
     watch: Watch | None = None
     try:
         if not plan.is_async:

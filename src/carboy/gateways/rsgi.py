@@ -22,7 +22,7 @@ from ..wire.body import MEMORY_THRESHOLD, BodyBuffer, BodyMeter, BodyTruncated, 
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
 from ..wire.response import BODILESS, Answer, HeaderPairs, final_headers
-from .arriving import Incoming, Unread
+from .arriving import Incoming, hand_over
 from .bridge import detour_rsgi, whole_wsgi_response
 from .emit import MOST_EVENTS, MOST_SPOOLED, close, is_empty, is_event_stream, joined, makes_own_output
 from .flow import Flow, as_bytes, flow_of
@@ -57,12 +57,7 @@ async def application(app: Served, scope: Any, protocol: Any) -> None:
         else:
             # Also for a `def` view that would read it as it comes.
             plan = ctx.plan = await read_body(app, plan, head, protocol)
-        body = head.body
-        if body is not None:
-            if type(body) is Incoming:
-                request.incoming = incoming = body
-                body = head.body = Unread()
-            request.__dict__["stream"] = body
+        incoming = hand_over(head, request)
     try:
         if not plan.is_async:
             response = await offload(drive, run(plan, ctx))

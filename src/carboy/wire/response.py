@@ -66,12 +66,12 @@ STATUS_LINES: Mapping[int, str] = {code: f"{code} {phrase.upper()}" for code, ph
 
 
 #: Codes of answers that have no content (RFC 9110 §6.4.1).
-BODILESS = frozenset({*range(100, 200), 204, 304})
+BODILESS = frozenset({*range(200), 204, 304})
 
 
 def is_bodiless(status_code: int) -> bool:
     """Whether answers with a code have no content."""
-    return status_code < 200 or status_code in BODILESS
+    return status_code in BODILESS
 
 
 #: Werkzeug makes absolute or escapes what these hold.
