@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
+from ..wire.asgi import Receive
 from ..wire.body import BodyMeter
 
 
@@ -29,7 +30,7 @@ class Arriving(io.RawIOBase):
     #: Reading it on that loop would wait for ever.
     is_filled_by_loop = True
 
-    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], loop: asyncio.AbstractEventLoop, meter: BodyMeter) -> None:
+    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop, meter: BodyMeter) -> None:
         self.receive = receive
         self.loop = loop
         self.meter = meter

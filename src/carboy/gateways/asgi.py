@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from werkzeug.exceptions import ClientDisconnected, HTTPException
@@ -16,6 +15,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from ..pipeline.drive import drive, run
 from ..pipeline.offload import admit
 from ..pipeline.plan import Plan
+from ..wire.asgi import Receive, Scope, Send
 from ..wire.body import BodyBuffer, BodyMeter, declared_length
 from ..wire.errors import MalformedPath
 from ..wire.files import FilePayload
@@ -28,10 +28,6 @@ from .flow import Flow, as_bytes, flow_of
 from .gone import ClientGone, UntilGone, disconnect, until_gone
 from .heads import MALFORMED, AsgiHead, encoded, has_body, path_in_app
 from .served import Served, Visit
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def application(app: Served, scope: Scope, receive: Receive, send: Send) -> None:

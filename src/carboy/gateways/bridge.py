@@ -18,6 +18,7 @@ from typing import Any
 
 from ..pipeline import portal
 from ..pipeline.offload import offload
+from ..wire.asgi import Scope
 from ..wire.body import BodyBuffer, BodyTooLarge
 from ..wire.errors import MalformedPath
 from ..wire.response import STATUS_LINES
@@ -30,7 +31,6 @@ from .notice import Notice
 _PASSED = "carboy.passed"
 
 Environ = dict[str, Any]
-Scope = dict[str, Any]
 
 
 # -- what goes elsewhere --------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
+from ..wire.asgi import Receive
+
 T = TypeVar("T")
 
 
@@ -89,7 +91,7 @@ async def until_gone(journey: Coroutine[Any, Any, T], gone: Callable[[Any], Awai
     return await UntilGone(journey, waits_for, gone, source)
 
 
-async def disconnect(receive: Callable[[], Awaitable[Any]]) -> None:
+async def disconnect(receive: Receive) -> None:
     """Wait for ASGI's `http.disconnect`; the body has been read."""
     # A server may still hand out the last, empty piece of a body; whatever else comes again and again is not ASGI, and
     # must not keep the loop busy.

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from ..wire.asgi import Scope
 from ..wire.conditional import CONDITIONS
 from ..wire.errors import MalformedPath
 from ..wire.request import unescape_path
 from ..wire.response import HeaderPairs
-
-Scope = dict[str, Any]
 
 #: Stands for a path that is no text. Like the bytes it was, it cannot be read: not by the router, which makes a miss of it,
 #: nor by hooks; so every door answers alike.

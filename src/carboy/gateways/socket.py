@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ..wire.asgi import Event, Receive, Send
 from ..wire.response import HeaderPairs
 from .gone import ClientGone
 from .heads import encoded
-
-Event = dict[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
 
 # RFC 6455 §7.4.1, and IANA's registry of close codes for the last one.
 NORMAL = 1000

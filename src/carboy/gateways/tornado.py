@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from ..wire.asgi import Scope
 from .heads import path_in_app
-
-Scope = dict[str, Any]
 
 #: Most bytes of a body, unless a handler says otherwise (`set_max_body_size`); the default of Tornado's own server.
 MAX_BODY = 100 * 1024 * 1024

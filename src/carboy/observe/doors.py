@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
+from ..wire.asgi import ASGIApp, Receive, Scope, Send
 from .log import AccessLog, Noted
 from .memory import SHED
 from .observer import CLIENT_LEFT, Observer
@@ -19,11 +20,7 @@ from .record import Record, current
 from .sockets import watch_socket
 from .trace import carrier_of, trace_id_of
 
-# ASGI, WSGI and RSGI values are a stranger's.
-Scope = Any
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+# WSGI and RSGI values are a stranger's.
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 RSGIApp = Callable[[Any, Any], Awaitable[None]]
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from ..extend import Fitting
-from .doors import ASGIApp, WSGIApp, watch_asgi, watch_wsgi
+from ..wire.asgi import ASGIApp
+from .doors import WSGIApp, watch_asgi, watch_wsgi
 from .observer import Observer
 from .record import note
 from .settings import Settings

@@ -13,7 +13,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .doors import ASGIApp, RSGIApp, WSGIApp, watch_asgi, watch_rsgi, watch_sockets, watch_wsgi
+from ..wire.asgi import ASGIApp
+from .doors import RSGIApp, WSGIApp, watch_asgi, watch_rsgi, watch_sockets, watch_wsgi
 from .extension import Observe
 from .management import Management, open_port
 from .memory import Memory, make_memory

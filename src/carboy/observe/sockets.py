@@ -7,21 +7,16 @@ the shared memory at once: a worker that dies takes nothing along.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from ..wire.asgi import ASGIApp, Receive, Scope, Send
 from .log import Closed, Noted
 from .memory import MISS
 from .observer import CLIENT_LEFT, Observer
 from .record import Record
 from .series import Table
 from .trace import trace_id_of
-
-# ASGI values are a stranger's.
-Scope = Any
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: RFC 6455 §7.4.1: ended without a close; closed without a code.
 ABNORMAL, NO_CODE = 1006, 1005

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from ..wire.asgi import ASGIApp
 from .counting import WSGIApp
-from .door import ASGIApp
 from .gate import Gate
 from .listen import queue_length
 from .options import Options

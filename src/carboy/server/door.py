@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ..core.deadline import FLIGHT
 from ..pipeline import offload
+from ..wire.asgi import ASGIApp, Receive, Scope, Send
 from ..wire.body import InvalidLength, declared_length
 from ..wire.forwarded import FIELDS
 from ..wire.response import STATUS_LINES
@@ -28,12 +29,6 @@ from .sockets import BODY, Sockets
 
 log = logging.getLogger("carboy.server")
 
-# The shapes of the ASGI specification; values are a stranger's.
-Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 # RSGI's scope and protocol are granian's own objects.
 RSGIApp = Callable[[Any, Any], Awaitable[None]]
 

@@ -17,8 +17,8 @@ from granian._granian import ASGIWorker, RSGIWorker, SocketHolder, WorkerSignal,
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.wsgi import _callback_wrapper as wsgi_runner
 
+from ..wire.asgi import ASGIApp
 from .counting import CLOSE, WSGIApp, counted
-from .door import ASGIApp
 from .errors import WorkerFailed
 from .gate import Gate
 from .machine import descriptor_limit

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
-from .door import ASGIApp, Event
+from ..wire.asgi import ASGIApp, Event
 from .errors import WorkerFailed
 
 log = logging.getLogger("carboy.server")

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from ..wire.asgi import ASGIApp, Event, Receive, Scope, Send
 from .options import Options
-
-# The shapes of the ASGI specification; values are a stranger's.
-Event = Any
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-ASGIApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 #: RFC 6455 §7.4.1, and the IANA registry for the last.
 GOING_AWAY, TOO_BIG, SERVICE_RESTART = 1001, 1009, 1012
@@ -32,7 +26,7 @@ class Relays:
         self.most = options.ws_max_message or float("inf")
         self.open: set[Relay] = set()
 
-    async def serve(self, app: ASGIApp, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         relay = Relay(receive, send, self.most)
         self.open.add(relay)
         try:
@@ -59,7 +53,8 @@ class Relay:
         self.is_open = False
         #: The code, once we have closed it.
         self.closed: int | None = None
-        self.ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Brings nothing; Any, so that it may be waited for beside `receiving`.
+        self.ending: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.receiving: asyncio.Future[Event] | None = None
 
     async def receive(self) -> Event:

@@ -14,9 +14,10 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..wire.asgi import ASGIApp, Event, Receive, Scope, Send
 from .options import Options
 from .proxy import PEER, SOCKET_SCHEMES
 from .takeover import Finder, Held
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
     from .websocket import Connection, Handshake
 
 log = logging.getLogger("carboy.server")
-
-# The shapes of the ASGI specification; values are a stranger's.
-Scope = MutableMapping[str, Any]
-Event = Any
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Sockets that are looked at, or told, in one turn of the loop. PERF: a ping is 6 µs, a goodbye 20.
 AT_ONCE = 256

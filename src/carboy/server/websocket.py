@@ -25,8 +25,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
-# An ASGI event; values are a stranger's.
-Event = dict[str, Any]
+from ..wire.asgi import Event
 
 #: Bytes that wait for the peer before `send` waits too.
 HIGH_WATER = 64 * 1024

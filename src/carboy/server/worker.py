@@ -26,11 +26,12 @@ from typing import Any
 
 from ..core.lifespan import LEAVING
 from ..pipeline import offload, portal
+from ..wire.asgi import ASGIApp
 from . import apps, granian_doors
 from .around import Dressing, dress
 from .channel import Lines, Message, Sender, pack, receive_one
 from .counting import counted
-from .door import ASGIApp, production, production_rsgi, production_wsgi
+from .door import production, production_rsgi, production_wsgi
 from .errors import ServerError, WorkerFailed
 from .gate import Gate
 from .lifespan import Lifespan

@@ -6,13 +6,11 @@ Source: the ASGI HTTP and lifespan specifications; the values of the scope were 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import Any, TypeAlias
+from typing import Any
 
+from ..wire.asgi import Event
 from .crossing import DoorViolation, Environ
 from .exchange import Exchange
-
-Message: TypeAlias = MutableMapping[str, Any]
 
 
 class ASGIExchange(Exchange):
@@ -52,7 +50,7 @@ class ASGIExchange(Exchange):
     async def speak(self) -> None:
         await self.app(self.scope(), self.receive, self.send)
 
-    async def receive(self) -> Message:
+    async def receive(self) -> Event:
         """Give the next piece of the request; after the last one, wait for the end."""
         upload = self.upload
         if upload.done and self._asked:
@@ -66,7 +64,7 @@ class ASGIExchange(Exchange):
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": piece, "more_body": not upload.done}
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Event) -> None:
         """Take a message of the answer."""
         kind = message["type"]
         if kind == "http.response.start":
@@ -89,8 +87,8 @@ class Lifespan:
     def __init__(self, app: Any) -> None:
         self.app = app
         self.state: dict[str, Any] = {}
-        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
-        self._from_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._to_app: asyncio.Queue[Event] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Event] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

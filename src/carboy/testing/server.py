@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Self
 
-from .asgi import Message
+from ..wire.asgi import Event
 
 # Seconds that the app has to start, and to finish what runs when it is stopped.
 PATIENCE = 30.0
@@ -139,7 +139,7 @@ class LiveServer:
             await self.app(scope, receive, send)
             return
 
-        async def announce(message: Message) -> None:
+        async def announce(message: Event) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.failed":
                 self._error = RuntimeError(message.get("message") or "its startup failed")
