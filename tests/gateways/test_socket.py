@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from carboy.gateways.socket import NORMAL, RESTART, WebSocketDisconnect, Wire
+from carboy.gateways.socket import WebSocketDisconnect, Wire
+from carboy.wire.close_codes import NORMAL, RESTART
 
 GONE = {"type": "websocket.disconnect", "code": 1001, "reason": "bye"}
 

@@ -16,30 +16,18 @@ from enum import Enum
 from typing import Any
 
 from ..wire.asgi import Event, Receive, Send
+from ..wire.close_codes import ABNORMAL, GOING_AWAY, INVALID_DATA, NEVER_SENT, NO_CODE, NORMAL, TIMED_OUT, TOO_LARGE
+from ..wire.close_codes import INTERNAL as INTERNAL  # for `core/handshake.py`, as the next one
+from ..wire.close_codes import POLICY as POLICY
 from ..wire.response import HeaderPairs
 from .gone import ClientGone
 from .heads import encoded
-
-# RFC 6455 §7.4.1, and IANA's registry of close codes for the last one.
-NORMAL = 1000
-GOING_AWAY = 1001
-WRONG_KIND = 1003
-NO_CODE = 1005
-ABNORMAL = 1006
-INVALID = 1007
-POLICY = 1008
-TOO_LARGE = 1009
-INTERNAL = 1011
-RESTART = 1012
-TIMED_OUT = 3008
 
 #: Seconds in which a server that could not send any more tells with which code the connection was closed.
 CODE_LIMIT = 0.1
 #: Seconds between two looks of a waiting thread at whether its loop is still there.
 LOOP_CHECK = 2.0
 
-#: RFC 6455 §7.4: told to the application, never sent.
-_NEVER_SENT = frozenset({1004, NO_CODE, ABNORMAL, 1015})
 #: RFC 6455 §5.5: a control frame has 125 bytes, two of them the code.
 _LONGEST_REASON = 123
 #: What belongs to the handshake itself, or to a body that it has not.
@@ -75,7 +63,7 @@ class InvalidMessage(ValueError):
         code: 1007, or 1003 where text was asked for and bytes came, or the other way round.
     """
 
-    def __init__(self, text: str, code: int = INVALID) -> None:
+    def __init__(self, text: str, code: int = INVALID_DATA) -> None:
         super().__init__(text)
         self.code = code
 
@@ -560,7 +548,7 @@ class Socket:
         Raises:
             ValueError: a code that is never sent, or a reason of more than 123 bytes.
         """
-        if not (1000 <= code <= 4999) or code in _NEVER_SENT:
+        if not (1000 <= code <= 4999) or code in NEVER_SENT:
             raise ValueError(f"{code} is no code to close a WebSocket with: 1000, 1001 and their like, or 3000 to 4999 for your own (RFC 6455 §7.4)")
         if len(reason.encode()) > _LONGEST_REASON:
             raise ValueError(f"the reason of a close has at most {_LONGEST_REASON} bytes, this one {len(reason.encode())}: {reason!r}")

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..wire.asgi import Scope
+from ..wire.close_codes import NORMAL
 from .heads import path_in_app
 
 #: Most bytes of a body, unless a handler says otherwise (`set_max_body_size`); the default of Tornado's own server.
@@ -44,7 +45,7 @@ class TornadoApplication:
             await Exchange(scope, receive, send).follow(self.application)
         elif kind == "websocket":
             if (await receive())["type"] == "websocket.connect":
-                await send({"type": "websocket.close", "code": 1000})
+                await send({"type": "websocket.close", "code": NORMAL})
 
     def __repr__(self) -> str:
         return f"<Tornado's {self.application!r}>"

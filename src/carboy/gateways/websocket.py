@@ -19,13 +19,14 @@ from ..pipeline.drive import drive, outward, run
 from ..pipeline.offload import QueuedTooLong, ThreadPool, admit
 from ..pipeline.plan import Plan
 from ..wire.asgi import Event, Receive, Scope, Send
+from ..wire.close_codes import ABNORMAL, INTERNAL, NORMAL
 from ..wire.errors import MalformedPath
 from ..wire.response import Answer, HeaderPairs, final_headers
 from .bridge import detour_asgi
 from .emit import close as close_body
 from .gone import ClientGone
 from .heads import MALFORMED, AsgiHead, encoded, path_in_app
-from .socket import ABNORMAL, INTERNAL, NORMAL, CrossedWire, Socket, State, Terms, Watched, WebSocketDisconnect, Wire
+from .socket import CrossedWire, Socket, State, Terms, Watched, WebSocketDisconnect, Wire
 
 #: Sends a Response as `http.response.*` events: (response, request, scope, watch, send).
 Emit = Callable[[Any, Any, Scope, Any, Send], Awaitable[None]]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..wire.asgi import ASGIApp, Receive, Scope, Send
+from ..wire.close_codes import ABNORMAL, INTERNAL, NO_CODE, NORMAL
 from .log import Closed, Noted
 from .memory import MISS
 from .observer import CLIENT_LEFT, Observer
@@ -18,8 +19,6 @@ from .record import Record
 from .series import Table
 from .trace import trace_id_of
 
-#: RFC 6455 §7.4.1: ended without a close; closed without a code.
-ABNORMAL, NO_CODE = 1006, 1005
 #: The longest that a close's reason can be, characters.
 _LONGEST_REASON = 123
 
@@ -61,7 +60,7 @@ async def watch_socket(app: ASGIApp, observer: Observer, record: Record, is_coun
             return
         if kind == "websocket.close":
             if visit.is_open:
-                visit.closed(event.get("code", 1000), event.get("reason"))
+                visit.closed(event.get("code", NORMAL), event.get("reason"))
             elif not is_counted:
                 visit.end_handshake(403)
         elif kind == "websocket.http.response.start" and not is_counted:
@@ -187,7 +186,7 @@ class SocketVisit:
             # Servers close with 1000 after an application that says nothing, with 1011 after one that has failed; one
             # that could not send, or was cancelled, has lost its peer.
             is_lost = self.is_lost or (error is not None and not isinstance(error, Exception))
-            self.code = ABNORMAL if is_lost else 1000 if error is None else 1011
+            self.code = ABNORMAL if is_lost else NORMAL if error is None else INTERNAL
         took = _now() - self.began
         observer = self.observer
         slot = observer.slot

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.lifespan import LEAVING
-from ..gateways.socket import RESTART
+from ..wire.close_codes import RESTART
 
 
 def leaving_of(app: Any, request: Any) -> asyncio.Event | None:

@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ..gateways.socket import INTERNAL, Socket, WebSocketDisconnect
+from ..gateways.socket import Socket, WebSocketDisconnect
+from ..wire.close_codes import INTERNAL
 from .channels import Message, Subscription
 
 log = logging.getLogger("carboy.websocket")

@@ -14,10 +14,11 @@ import msgspec
 
 from ..core.ctx import Context
 from ..core.request import Request
-from ..gateways.socket import NORMAL, WRONG_KIND, Socket, State
 from ..gateways.socket import InvalidMessage as InvalidMessage
+from ..gateways.socket import Socket, State
 from ..gateways.socket import WebSocketDisconnect as WebSocketDisconnect
 from ..pipeline.drive import drive
+from ..wire.close_codes import NORMAL, WRONG_KIND
 from .leaving import close_code_of, forget, leaving_of, listen
 
 if TYPE_CHECKING:

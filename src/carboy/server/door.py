@@ -15,6 +15,7 @@ from ..core.deadline import FLIGHT
 from ..pipeline import offload
 from ..wire.asgi import ASGIApp, Receive, Scope, Send
 from ..wire.body import InvalidLength, declared_length
+from ..wire.close_codes import NORMAL
 from ..wire.forwarded import FIELDS
 from ..wire.response import STATUS_LINES
 from .counting import WSGIApp
@@ -330,7 +331,7 @@ class Entrance:
         found = [value for name, value in scope["headers"] if name == b"host"]
         if len(found) != 1 or not (found[0] in self.hosts.known or self.hosts.is_good(found[0])):
             if (await receive())["type"] == "websocket.connect":
-                await send({"type": "websocket.close", "code": 1000})
+                await send({"type": "websocket.close", "code": NORMAL})
             return
         if self.relays is not None:
             await self.relays.serve(app, scope, receive, send)

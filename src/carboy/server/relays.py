@@ -11,10 +11,9 @@ import contextlib
 from typing import Any
 
 from ..wire.asgi import ASGIApp, Event, Receive, Scope, Send
+from ..wire.close_codes import NORMAL, TOO_LARGE
 from .options import Options
 
-#: RFC 6455 §7.4.1, and the IANA registry for the last.
-GOING_AWAY, TOO_BIG, SERVICE_RESTART = 1001, 1009, 1012
 #: Seconds that peers have to answer the goodbye.
 GRACE = 2.0
 
@@ -70,7 +69,7 @@ class Relay:
             if (data is not None and len(data) > self.most) or (
                 text is not None and (len(text) > self.most or (len(text) * 4 > self.most and len(text.encode()) > self.most))
             ):
-                await self.close(TOO_BIG)
+                await self.close(TOO_LARGE)
             else:
                 return event
         return {"type": "websocket.disconnect", "code": self.closed, "reason": ""}
@@ -81,7 +80,7 @@ class Relay:
         if event["type"] == "websocket.accept":
             self.is_open = True
         elif event["type"] == "websocket.close":
-            self.closed = event.get("code", 1000)
+            self.closed = event.get("code", NORMAL)
         await self.inner_send(event)
 
     async def close(self, code: int) -> None:

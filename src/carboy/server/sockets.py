@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..wire.asgi import ASGIApp, Event, Receive, Scope, Send
+from ..wire.close_codes import ABNORMAL, INTERNAL, NORMAL, RESTART
 from .options import Options
 from .proxy import PEER, SOCKET_SCHEMES
 from .takeover import Finder, Held
@@ -240,7 +241,7 @@ class Guest:
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
-            self.leave(1012 if self.sockets.tally.draining else 1011)
+            self.leave(RESTART if self.sockets.tally.draining else INTERNAL)
             if not self.answered.done():
                 # By the worker's leaving, or out of the application's own inside.
                 is_ours = self.sockets.tally.draining and not self.is_refusing
@@ -253,10 +254,10 @@ class Guest:
             if self.is_deserted or isinstance(error, Gone):
                 # Whatever an application makes of a client that has gone is no news.
                 self.settle()
-                self.leave(1011)
+                self.leave(INTERNAL)
             elif self.answered.done():
                 log.exception("WebSocket %s: the application failed", line)
-                self.leave(1011)
+                self.leave(INTERNAL)
             else:
                 # Towards the door, which answers 500 as for any request.
                 self.answered.set_exception(error)
@@ -265,7 +266,7 @@ class Guest:
                 self.settle()
             elif not self.answered.done():
                 self.answered.set_exception(RuntimeError(f"WebSocket {line}: the application has neither accepted nor refused"))
-            self.leave(1000)
+            self.leave(NORMAL)
         finally:
             self.let_go()
 
@@ -286,7 +287,7 @@ class Guest:
         if self.is_accepting and not self.answered.done():
             await asyncio.wait([self.answered])
         if self.connection is None:
-            return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+            return {"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""}
         return await self.connection.receive()
 
     async def send(self, event: Event) -> None:
@@ -296,7 +297,7 @@ class Guest:
             if kind == "websocket.send":
                 await connection.send(event)
             elif kind == "websocket.close":
-                connection.close(event.get("code", 1000), event.get("reason") or "")
+                connection.close(event.get("code", NORMAL), event.get("reason") or "")
             else:
                 raise RuntimeError(f"{kind} after websocket.accept; websocket.send or websocket.close may follow")
         elif self.is_accepting:

@@ -26,6 +26,7 @@ from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from ..wire.asgi import Event
+from ..wire.close_codes import ABNORMAL, INVALID_DATA, NORMAL
 
 #: Bytes that wait for the peer before `send` waits too.
 HIGH_WATER = 64 * 1024
@@ -36,8 +37,6 @@ CLOSE_LIMIT = 5.0
 #: Smaller messages are sent as they are: without a context kept between messages they hardly get smaller.
 LEAST_DEFLATED = 256
 PING = b"\x89\x00"
-
-NORMAL, GOING_AWAY, ABNORMAL, INVALID_DATA, INTERNAL_ERROR, SERVICE_RESTART = 1000, 1001, 1006, 1007, 1011, 1012
 
 # The library tells of each connection; only its errors are news.
 _log = logging.getLogger("carboy.server.websocket")

@@ -27,6 +27,7 @@ from typing import Any
 from ..core.lifespan import LEAVING
 from ..pipeline import offload, portal
 from ..wire.asgi import ASGIApp
+from ..wire.close_codes import GOING_AWAY, RESTART
 from . import apps, granian_doors
 from .around import Dressing, dress
 from .channel import Lines, Message, Sender, pack, receive_one
@@ -37,7 +38,7 @@ from .gate import Gate
 from .lifespan import Lifespan
 from .machine import descriptor_limit, die_with_parent
 from .options import Options
-from .relays import GOING_AWAY, SERVICE_RESTART, Relays
+from .relays import Relays
 from .services import SOCKETS, Leaving, asked_for, split, told
 from .sockets import Sockets
 from .stall import end_stalled_writes
@@ -110,7 +111,7 @@ class Pulse(threading.Thread):
 
     def close_code(self) -> int:
         """What WebSockets are closed with: 1001 if the server stops, 1012 if a client may come again at once."""
-        return GOING_AWAY if self.is_stop else SERVICE_RESTART
+        return GOING_AWAY if self.is_stop else RESTART
 
     def run(self) -> None:
         next_beat = 0.0

@@ -15,7 +15,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
 from ..gateways.bridge import is_called_as_asgi
-from ..gateways.socket import NO_CODE, NORMAL, WebSocketDisconnect
+from ..gateways.socket import WebSocketDisconnect
+from ..wire.close_codes import NO_CODE, NORMAL
 from . import crossing
 from .crossing import DoorViolation, Environ, status_line, taken_apart
 from .exchange import GRACE

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from carboy.gateways.socket import NORMAL, WebSocketDisconnect, Wire
+from carboy.gateways.socket import WebSocketDisconnect, Wire
 from carboy.realtime.room import Rooms
+from carboy.wire.close_codes import NORMAL
 
 
 class Channels:
