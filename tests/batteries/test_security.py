@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import carboy
 from carboy.batteries.security import (
     CrossOrigin,
+    HeaderSettings,
     Nonce,
     SafeCookies,
     Security,
@@ -302,6 +303,12 @@ def test_check_finds_settings_that_mean_nothing(app: Any, config: dict[str, Any]
     app.fit(CrossOrigin())
 
     assert any(check(app) for name, check in app.checks if name.startswith("cross_origin."))
+
+
+def test_line_break_in_a_setting_is_an_error_of_setup(app: Any) -> None:
+    """Not of the first request: the header that has it is named."""
+    with pytest.raises(ValueError, match="Referrer-Policy has a line break"):
+        app.fit(SecurityHeaders(HeaderSettings(referrer_policy="same-origin\r\nX-Evil: 1")))
 
 
 # -- cookies --------------------------------------------------------------------------------------

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
-from jinja2 import DictLoader, TemplateNotFound, TemplatesNotFound
+from jinja2 import DictLoader, TemplateNotFound, TemplatesNotFound, pass_context, pass_environment
 from markupsafe import Markup
 
 from carboy.app import Carboy
@@ -459,3 +462,90 @@ def test_globals_are_those_of_the_moment_of_rendering(app: Carboy) -> None:
         second = own.render(c="given")
 
     assert (first, second) == ("Aowngiven|Aowngiven", "laterowngiven|laterowngiven")
+
+
+# ── as Jinja alone would ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Shown:
+    def __html__(self) -> str:
+        return "<b>shown</b>"
+
+
+class Bold(Markup):
+    """A text that is safe already, of a class of its own."""
+
+
+class Callable:
+    """Takes the template's values when it is called."""
+
+    @pass_context
+    def __call__(self, context: Any, word: str = "") -> str:
+        return f"{word}{context['name']}"
+
+
+@pass_context
+def with_context(context: Any, *words: str) -> str:
+    return f"{context.get('each', '-')}{len(words)}"
+
+
+@pass_environment
+def with_environment(environment: Any) -> str:
+    return type(environment).__name__
+
+
+def names(**given: Any) -> str:
+    return ",".join(sorted(given))
+
+
+def ends() -> str:
+    raise StopIteration
+
+
+VALUES = {
+    "name": "O'Neil & <sons>", "number": 7, "half": 0.5, "nothing": None, "yes": True, "shown": Shown(), "safe": Markup("<i>"),
+    "bold": Bold("<u>"), "row": {"title": "<a>", "items": "own"}, "words": ["<", Markup("<")], "with_context": with_context,
+    "caller_class": Callable(), "names": names, "ends": ends, "counter": Counter("aab"), "text": type("Text", (str,), {})("<s>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ name }}{{ number }}{{ half }}{{ nothing }}{{ yes }}{{ unknown }}{{ text }}",
+        "{{ shown }}{{ safe }}{{ bold }}{{ name|safe }}{{ name|e }}{{ name|e|e }}{{ name ~ safe }}{{ words|join(',') }}",
+        "{{ row.title }}{{ row['title'] }}{{ row.items }}{{ row.nothing }}{{ words.0 }}{{ name.nothing }}{{ row.get('title') }}",
+        "{% for each in 'ab' %}{{ with_context(1, 2) }}{{ caller_class('<') }}{{ names(b=1, a=2) }}{% endfor %}",
+        "{% macro m(x, y=2) %}{{ x }}{{ y }}{{ caller() if caller }}{% endmacro %}{{ m(name) }}{{ m(safe, y=name) }}{% call m(1) %}{{ name }}{% endcall %}",
+        "{{ ends() }}|{{ ends() is undefined }}|{% set x %}{{ name }}{% endset %}{{ x }}{{ x ~ name }}",
+        "{{ counter.most_common(1) }}{{ name.upper() }}{{ '%s' % name }}{{ '{}'.format(name) }}{{ range(3)|list }}",
+        "{% autoescape false %}{{ name }}{{ safe }}{% endautoescape %}{{ name }}",
+        "{% for each in [1,2] recursive %}{{ loop.index }}{{ loop.cycle('<', '>') }}{% endfor %}{{ lipsum is defined }}{{ dict(a=1) }}",
+    ],
+)
+def test_values_and_calls_are_as_in_plain_jinja(app, source):
+    """What is done faster here gives what Jinja gives."""
+    plain = jinja2.Environment(autoescape=True).from_string(source).render(VALUES)
+
+    with app.test_request_context("/"):
+        assert app.jinja_env.from_string(source).render(VALUES) == plain
+
+
+def test_callable_that_wants_the_environment_gets_the_apps(app):
+    """As `pass_environment` promises; a `pass_context` function sees what was set in its loop."""
+    with app.test_request_context("/"):
+        assert render_string("{{ f() }}", f=with_environment) == "Environment"
+        assert render_string("{% for it in 'ab' %}{% set each = it %}{{ f() }}{% endfor %}", f=with_context) == "a0b0"
+
+
+def test_error_in_a_called_function_names_the_line_of_the_template(app):
+    """The frames of the machinery stay out of the traceback, as with Jinja."""
+    def breaks():
+        raise LookupError("no such thing")
+
+    with app.test_request_context("/"), pytest.raises(LookupError) as caught:
+        render_string("one\n{{ breaks() }}", breaks=breaks)
+
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert ("<template>", 2) in lines
+    assert not [name for name, _ in lines if name.endswith("jinja2/runtime.py")]

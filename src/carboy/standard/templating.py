@@ -10,18 +10,26 @@ import difflib
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from types import CodeType, FunctionType, MethodType
 from typing import Any, cast
 
 import jinja2
 from jinja2 import BaseLoader, Template, TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 from jinja2.runtime import Context as JinjaContext
 from jinja2.runtime import new_context
+from jinja2.utils import internalcode, missing
+from markupsafe import Markup, escape
 from werkzeug.local import LocalProxy
 
 from ..core import flash
 from ..core.ctx import Context, app_var, request_var
 from ..extend import Fitting
 from ..pipeline.signals import before_render_template, template_rendered
+
+try:
+    from markupsafe import _escape_inner as _escaped  # type: ignore[attr-defined]  # what `escape` does to a plain text
+except ImportError:
+    _escaped = escape
 
 #: Endings of the files whose values are escaped.
 ESCAPED = (".html", ".htm", ".xml", ".xhtml", ".svg")
@@ -35,12 +43,63 @@ _g: Any = LocalProxy(app_var, "g", unbound_message="Working outside of applicati
 _Source = tuple[str, "str | None", "Callable[[], bool] | None"]
 
 
+def written(value: Any) -> str:
+    """What ``{{ value }}`` becomes where values are escaped: text that is only joined to the text around it.
+
+    PERF: markupsafe's `escape` makes a Markup, by a function in Python, for a join that does not look at it: 0.1 to 0.3 µs
+    for 0.6 to 1.6, and a page has dozens.
+    """
+    kind = type(value)
+    if kind is str:
+        return _escaped(value)
+    if kind is Markup:
+        return cast(str, value)
+    return escape(value)
+
+
+class PlainCalls(JinjaContext):
+    """What a rendering sees.
+
+    PERF: before a call Jinja asks six times whether the callable wants the context for its first argument. Functions and
+    methods tell by one attribute: 0.7 µs for 2.1.
+    """
+
+    @internalcode
+    def call(self, wanted: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call something for a template."""
+        kind = type(wanted)
+        if (kind is MethodType or kind is FunctionType) and not hasattr(wanted, "jinja_pass_arg"):
+            # Jinja tells these to each call that stands in a loop or a block.
+            kwargs.pop("_block_vars", None)
+            kwargs.pop("_loop_vars", None)
+            try:
+                return wanted(*args, **kwargs)
+            except StopIteration:
+                # A template is a generator: StopIteration would end it (PEP 479).
+                return self.environment.undefined(f"{wanted!r} raised StopIteration, so there is no value")
+        return super().call(wanted, *args, **kwargs)
+
+
 class PreparedTemplate(Template):
     """Jinja's template, whose globals become a dict at once before each rendering.
 
     PERF: they are a ChainMap, which Jinja copies twice a rendering, name by name in Python. A page of twelve
     rows takes 15 % fewer instructions (484,900 to 411,600).
     """
+
+    @classmethod
+    def from_code(
+        cls,
+        environment: jinja2.Environment,
+        code: CodeType,
+        globals: MutableMapping[str, Any],  # Jinja's name
+        uptodate: Callable[[], bool] | None = None,
+    ) -> Template:
+        """Make a template of compiled code, which then writes values with `written`."""
+        template = super().from_code(environment, code, globals, uptodate)
+        # Of all names of Jinja's code this one stands only around what is written.
+        template.root_render_func.__globals__["escape"] = written
+        return template
 
     def new_context(
         self, vars: dict[str, Any] | None = None, shared: bool = False, locals: Mapping[str, Any] | None = None  # Jinja's names
@@ -64,12 +123,26 @@ class Environment(jinja2.Environment):
     """
 
     template_class = PreparedTemplate
+    context_class = PlainCalls
 
     def __init__(self, app: Any, **options: Any) -> None:
         if "loader" not in options:
             options["loader"] = app.create_global_jinja_loader()
         super().__init__(**options)
         self.app = app
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What ``obj.attribute`` is in a template: the attribute, or else the item of that name.
+
+        PERF: a row of a database, or a dict, has no such attribute; asking with a default makes no exception: 0.2 µs for 1.3.
+        """
+        value = getattr(obj, attribute, missing)
+        if value is not missing:
+            return value
+        try:
+            return obj[attribute]
+        except (TypeError, LookupError, AttributeError):
+            return self.undefined(obj=obj, name=attribute)
 
     def select_template(
         self,

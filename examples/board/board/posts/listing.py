@@ -5,6 +5,7 @@ gets a comment, is another row; and each minute all are rendered anew, for "5 mi
 """
 
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from sqlite3 import Row
 
@@ -15,7 +16,7 @@ KEPT = 1024  # posts; about 2 KB each
 
 
 def init_app(app: Carboy) -> None:
-    """Give the templates ``listed(post)``."""
+    """Give the templates ``listed(posts)``."""
 
     @lru_cache(KEPT)
     def render(post: Row, root: str, minute: int) -> Markup:
@@ -23,5 +24,6 @@ def init_app(app: Carboy) -> None:
         return macros.listed(post)  # type: ignore[attr-defined]  # a macro of the template
 
     @app.template_global()
-    def listed(post: Row) -> Markup:
-        return render(post, request.root_path, int(time.time() // 60))
+    def listed(posts: Iterable[Row]) -> Markup:
+        root, minute = request.root_path, int(time.time() // 60)
+        return Markup("").join(render(post, root, minute) for post in posts)

@@ -9,6 +9,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from werkzeug.datastructures import Headers
+
 from ...extend import Fitting
 from ...wire.response import Answer
 from .. import Visit, headers_of
@@ -121,6 +123,9 @@ class AddHeaders:
         self.csp_key = self.csp_name.lower()
         self.nonced = nonced(directives)
         policy = [(self.csp_name, settings.csp)] if settings.csp else []
+        for name, value in (*page, *policy, *hsts):
+            if "\n" in value or "\r" in value:
+                raise ValueError(f"the setting of the header {name} has a line break, which no header may have: {value!r}")
         # PERF: four lists made once, so that a request only chooses one.
         self.sets = {
             (False, False): _keyed(plain),
@@ -157,6 +162,8 @@ class AddHeaders:
         added = [pair for key, pair in wanted if key not in present]
         if type(response) is Answer:
             ctx.response = Answer(response.status_code, headers + added, response.body)
+        elif type(headers) is Headers:
+            headers._list.extend(added)  # PERF: `extend` looks each value through for line breaks, as was done in `__init__`
         else:
             headers.extend(added)
 
