@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -126,12 +126,15 @@ class Served:
         self.process.wait(within)
         return time.monotonic() - begun
 
+    def children(self) -> set[int]:
+        """Pids of all that it has started and that is there: workers, and the process that stands by."""
+        return {int(each) for each in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()}
+
     def close(self) -> None:
         """End everything that is left, by pid."""
-        left: list[int] = []
+        left: set[int] = set()
         if self.process.poll() is None:
-            with contextlib.suppress(ControlError):
-                left = self.pids()
+            left = self.children()
             self.process.kill()
             self.process.wait()
         for pid in left:
@@ -158,23 +161,52 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@contextlib.contextmanager
+def starting(folder: Path) -> Iterator[Callable[..., Served]]:
+    """Start servers in a directory; all are ended after the block."""
+    with contextlib.ExitStack() as started:
+
+        def start(*options: str, ready: int | None = 2, folder: Path = folder, **kwargs: Any) -> Served:
+            if ready is not None and "--workers" not in options:
+                options = ("--workers", str(ready), *options)
+            served = Served(folder, *options, **kwargs)
+            started.callback(served.close)
+            if ready is not None:
+                served.wait_ready(ready)
+            return served
+
+        yield start
+
+
 @pytest.fixture
 def run(folder: Path) -> Iterator[Callable[..., Served]]:
     """Start servers; all are ended after the test."""
-    started: list[Served] = []
+    with starting(folder) as start:
+        yield start
 
-    def start(*options: str, ready: int | None = 2, folder: Path = folder, **kwargs: Any) -> Served:
-        if ready is not None and "--workers" not in options:
-            options = ("--workers", str(ready), *options)
-        served = Served(folder, *options, **kwargs)
-        started.append(served)
-        if ready is not None:
-            served.wait_ready(ready)
-        return served
 
-    yield start
-    for served in started:
-        served.close()
+class Closable(Protocol):
+    """A socket, or a client that has one."""
+
+    def close(self) -> object: ...
+
+
+Kept = TypeVar("Kept", bound=Closable)
+
+
+@pytest.fixture
+def keep() -> Iterator[Callable[[Kept], Kept]]:
+    """`keep(connection)` has it closed when the test is over, also when it has failed.
+
+    What a failed test leaves open is found by the garbage collector during another one, which then fails for it.
+    """
+    with contextlib.ExitStack() as kept:
+
+        def keep(connection: Kept) -> Kept:
+            kept.callback(connection.close)
+            return connection
+
+        yield keep
 
 
 @dataclass

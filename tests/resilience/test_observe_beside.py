@@ -64,8 +64,8 @@ CHAT = 'route="/echo/<room>"'
 class Seen:
     """A server with a management port, and a service."""
 
-    def __init__(self, served, management: int, service: int) -> None:
-        self.served, self.management, self.service = served, management, service
+    def __init__(self, served, management: int, service: int, keep) -> None:
+        self.served, self.management, self.service, self.keep = served, management, service, keep
 
     def metrics(self) -> dict[str, float]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.management}/metrics", timeout=10) as answer:
@@ -80,7 +80,7 @@ class Seen:
 
     def socket(self, path: str) -> tuple[Client, int]:
         """An open WebSocket, and the pid of its worker."""
-        client = Client(self.served.port, path)
+        client = self.keep(Client(self.served.port, path))
         assert client.status == 101, client.head
         return client, int(client.read()[1])
 
@@ -97,14 +97,14 @@ class Seen:
 
 
 @pytest.fixture
-def seen(run, folder, free_port):
+def seen(run, keep, folder, free_port):
     """Start two workers."""
 
     def start(*options: str, ready: int = 2) -> Seen:
         service, management = free_port(), free_port()
         (folder / "beside.py").write_text(APP.replace("{port}", str(service)))
         served = run("--management", f"127.0.0.1:{management}", "--access-log", "json", *options, ready=ready, target="beside:app")
-        return Seen(served, management, service)
+        return Seen(served, management, service, keep)
 
     return start
 
@@ -151,7 +151,7 @@ def test_sockets_are_counted_over_workers_and_a_killed_one_loses_no_count(seen, 
 
 @pytest.mark.parametrize("frames", ["ours", "granian"])
 @pytest.mark.parametrize("path", ["/echo/a", "/sync"])
-def test_socket_has_a_line_of_the_log_at_its_end(seen, folder, wait_until, path, frames):
+def test_socket_has_a_line_of_the_log_at_its_end(seen, keep, folder, wait_until, path, frames):
     """Two lines: the handshake's, and what became of the socket; whoever speaks the frames."""
     place = str(folder / "beside.sock")
     # A connection that came through a file is not taken over from granian.
@@ -159,7 +159,7 @@ def test_socket_has_a_line_of_the_log_at_its_end(seen, folder, wait_until, path,
     if frames == "ours":
         client, pid = server.socket(path)
     else:
-        over = socket.socket(socket.AF_UNIX)
+        over = keep(socket.socket(socket.AF_UNIX))
         over.settimeout(10)
         over.connect(place)
         client = Client(0, path, over=over)

@@ -160,10 +160,10 @@ def test_pid_file_is_written_and_removed(run, folder):
     assert not path.exists()
 
 
-def test_systemd_socket_and_notifications(folder, wait_until):
+def test_systemd_socket_and_notifications(folder, keep):
     """LISTEN_FDS is served, NOTIFY_SOCKET hears READY, RELOADING and STOPPING, the watchdog is fed."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listening = keep(socket.create_server(("127.0.0.1", 0)))
+    notices = keep(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     notices.bind(str(folder / "notify.sock"))
     notices.settimeout(10)
     heard = []
@@ -208,8 +208,6 @@ def test_systemd_socket_and_notifications(folder, wait_until):
     # systemd keeps the socket: what connects now waits for the next start instead of being dropped.
     with socket.create_connection(listening.getsockname(), timeout=2):
         pass
-    listening.close()
-    notices.close()
 
 
 def test_ctl_command_shows_the_workers(run):

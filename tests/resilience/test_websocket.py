@@ -424,11 +424,11 @@ def test_flood_of_pings_without_reading_the_pongs(server):
         assert facts(server)["resident"] - before < 8 * LIMIT
 
 
-def test_nothing_is_left_behind(server, wait_until, figure):
+def test_nothing_is_left_behind(server, keep, wait_until):
     """Some hundred sockets, ended in every way: no descriptor more than before, and pages are answered."""
     before = facts(server)["descriptors"]
     for number in range(200):
-        client = Client(server.port, begin=number % 5 != 4)
+        client = keep(Client(server.port, begin=number % 5 != 4))
         if number % 5 == 0:
             client.send(CLOSE, close_with(1000))
             client.read_close()

@@ -34,16 +34,16 @@ def answer(client):
 
 
 @pytest.mark.parametrize("interface", ["asgi", "unix"])
-def test_stop_says_1001(run, folder, figure, alive, interface):
+def test_stop_says_1001(run, keep, folder, figure, interface):
     """SIGTERM: each open socket hears that the server goes away, and the stop takes no longer for it."""
     unix = str(folder / "app.sock")
     served = run(*(("--unix", unix) if interface == "unix" else ()), ready=2, target="sockets:app")
-    links = [socket.socket(socket.AF_UNIX) for _ in range(20)] if interface == "unix" else [None] * 20
+    links = [keep(socket.socket(socket.AF_UNIX)) for _ in range(20)] if interface == "unix" else [None] * 20
     for link in links:
         if link is not None:
             link.settimeout(10)
             link.connect(unix)
-    clients = [Client(served.port, over=link) for link in links]
+    clients = [keep(Client(served.port, over=link)) for link in links]
     for client in clients:
         client.send(TEXT, b"x")
         assert client.read() == (TEXT, b"x")
@@ -59,22 +59,19 @@ def test_stop_says_1001(run, folder, figure, alive, interface):
     assert seconds < 3
     assert "cut off" not in served.text()
     assert "Traceback" not in served.text()
-    for client in clients:
-        client.close()
 
 
-def test_stop_waits_for_nobody(run, figure):
+def test_stop_waits_for_nobody(run, keep, figure):
     """Peers that do not answer the goodbye, and an application that does not listen, are given two seconds."""
     served = run(ready=1, target="sockets:app")
-    clients = [Client(served.port, path) for path in ("/", "/deaf", "/flood")]
+    for path in ("/", "/deaf", "/flood"):
+        keep(Client(served.port, path))
 
     served.signal(signal.SIGTERM)
     seconds = served.wait(20)
 
     figure("gone after, seconds", f"{seconds:.2f}")
     assert seconds < 6
-    for client in clients:
-        client.close()
 
 
 def test_reload_says_1012(run, wait_until):
@@ -105,14 +102,13 @@ def test_application_may_say_goodbye_first(run):
     assert served.wait(10) < 3
 
 
-def test_killed_worker_ends_its_sockets_only(run, wait_until):
+def test_killed_worker_ends_its_sockets_only(run, keep):
     """SIGKILL: the peer sees the end at once; sockets of the other worker go on."""
     served = run(ready=2, target="sockets:app")
-    clients, opened = {}, []
+    clients = {}
     until = time.monotonic() + 10
     while len(clients) < 2 and time.monotonic() < until:
-        client = Client(served.port)
-        opened.append(client)
+        client = keep(Client(served.port))
         for pid in served.ready():
             if any(f"socket:[{inode}]" in _links(pid) for inode in _inodes(client.socket)):
                 clients.setdefault(pid, client)
@@ -124,8 +120,6 @@ def test_killed_worker_ends_its_sockets_only(run, wait_until):
     assert clients[killed].is_at_end()
     clients[other].send(TEXT, b"still here")
     assert clients[other].read() == (TEXT, b"still here")
-    for client in opened:
-        client.close()
 
 
 def _links(pid):
@@ -146,13 +140,13 @@ def _inodes(client):
     return [row[9] for row in rows if int(row[2].rpartition(":")[2], 16) == wanted]
 
 
-def test_no_descriptor_left_is_503_and_passes(run, wait_until, figure):
+def test_no_descriptor_left_is_503_and_passes(run, keep, wait_until, figure):
     """Out of descriptors, handshakes are refused or wait; those that are open go on, and room made is used."""
     served = run("--max-in-flight", "0", ready=1, target="sockets:app", descriptors=110)
     clients, refused = [], 0
     for _ in range(140):
         try:
-            client = Client(served.port, timeout=0.5)
+            client = keep(Client(served.port, timeout=0.5))
         except OSError:
             break  # not accepted any more
         clients.append(client)
@@ -202,10 +196,11 @@ def test_other_ways_to_listen(tmp_path, options):
                 assert client.is_at_end()
 
 
-def test_handshake_on_a_used_connection(run):
+def test_handshake_on_a_used_connection(run, keep):
     """After a page, on the same connection; and both while other connections are open."""
     served = run(ready=1, target="sockets:app")
-    others = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(50)]
+    for _ in range(50):
+        keep(socket.create_connection(("127.0.0.1", served.port)))
     with Client(served.port, begin=False) as client:
         client.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while b"}" not in client.received:
@@ -214,8 +209,6 @@ def test_handshake_on_a_used_connection(run):
         client.begin("/first")
 
         assert client.read() == (TEXT, b"hello")
-    for other in others:
-        other.close()
 
 
 def test_crowd_of_handshakes_leaves_nobody_with_a_strangers_socket(run, figure, full):

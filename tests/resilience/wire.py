@@ -85,7 +85,12 @@ def serving(folder, *options, target="limits:app"):
         yield Running(port, output)
     finally:
         process.terminate()
-        process.wait(40)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
 
 
 class Running:
