@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import statistics
 import time
@@ -32,23 +33,18 @@ def test_killed_worker_loses_only_its_own_requests(run, under_load, wait_until, 
     assert served.process.poll() is None
 
 
-def children(pid: int) -> set[int]:
-    """Processes that this one has started, and that are there."""
-    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
 def test_spare_process_takes_the_place(run, wait_until, alive, folder):
     """A killed worker's place is taken by the process that stood by; another stands by; all end with the server."""
     served = run(ready=1)
-    wait_until(lambda: len(children(served.pid)) == 2, 15)
+    wait_until(lambda: len(served.children()) == 2, 15)
     (worker,) = served.ready()
-    (spare,) = children(served.pid) - {worker}
+    (spare,) = served.children() - {worker}
 
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: served.ready() == [spare], 15)
     answer = served.get()
-    wait_until(lambda: len(children(served.pid)) == 2, 15)
-    left = children(served.pid)
+    wait_until(lambda: len(served.children()) == 2, 15)
+    left = served.children()
     served.signal(signal.SIGTERM)
     served.wait(30)
 
@@ -61,27 +57,28 @@ def test_spare_process_is_never_of_another_release(run, wait_until, folder):
     releases = [folder / "one", folder / "two"]
     for name, place in zip(("one", "two"), releases, strict=True):
         place.mkdir()
+        shutil.copy(folder / "lifespan.py", place)
         (place / "switched.py").write_text((folder / "app.py").read_text().replace('RELEASE = "one"', f'RELEASE = "{name}"'))
     current = folder / "current"
     current.symlink_to(releases[0])
     served = run(ready=1, target="switched:app", folder=current)
-    wait_until(lambda: len(children(served.pid)) == 2, 15)
+    wait_until(lambda: len(served.children()) == 2, 15)
     (worker,) = served.ready()
-    (spare,) = children(served.pid) - {worker}
+    (spare,) = served.children() - {worker}
 
     current.unlink()
     current.symlink_to(releases[1])
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: served.ready() and worker not in served.ready(), 15)
     after_kill = served.get()
-    wait_until(lambda: len(children(served.pid)) == 2, 15)
-    before = children(served.pid)
+    wait_until(lambda: len(served.children()) == 2, 15)
+    before = served.children()
     served.signal(signal.SIGHUP)
     settle(served, set(served.ready()))
 
     assert after_kill.startswith("two ")
     assert str(spare) not in after_kill
-    assert not before & children(served.pid)
+    assert not before & served.children()
 
 
 def test_no_spare_process_unless_wanted(run):
@@ -90,7 +87,7 @@ def test_no_spare_process_unless_wanted(run):
 
     time.sleep(2)
 
-    assert children(served.pid) == set(served.ready())
+    assert served.children() == set(served.ready())
 
 
 def test_all_workers_killed_at_once_come_back(run, wait_until, figure):

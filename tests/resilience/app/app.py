@@ -5,6 +5,8 @@ import os
 import re
 import time
 
+from lifespan import go_through
+
 RELEASE = "one"
 leaked = []
 
@@ -12,11 +14,8 @@ leaked = []
 async def app(scope, receive, send):
     """A plain ASGI callable, so that what is tested is the server alone."""
     if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
+        await go_through(receive, send)
+        return
     path = scope["path"]
     if path.startswith("/sleep/"):
         await asyncio.sleep(float(path.removeprefix("/sleep/")))

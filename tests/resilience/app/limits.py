@@ -4,6 +4,8 @@ import asyncio
 import os
 import time
 
+from lifespan import go_through
+
 import carboy
 from carboy import Response, request
 
@@ -143,11 +145,8 @@ def who() -> dict[str, object]:
 async def raw(scope, receive, send):
     """A plain ASGI callable that trusts what it is sent, and sends what it is told to."""
     if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
+        await go_through(receive, send)
+        return
     size = 0
     while True:
         message = await receive()

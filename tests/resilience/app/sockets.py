@@ -6,17 +6,16 @@ import os
 import resource
 import time
 
+from lifespan import go_through
+
 sent = 0
 seen = []
 
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
+        await go_through(receive, send)
+        return
     if scope["type"] == "http":
         await report(scope, receive, send)
         return
