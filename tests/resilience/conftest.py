@@ -185,6 +185,15 @@ def run(folder: Path) -> Iterator[Callable[..., Served]]:
         yield start
 
 
+@pytest.fixture(scope="session")
+def run_all_along(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Served]]:
+    """Start servers that serve on while other tests run."""
+    folder = tmp_path_factory.mktemp("all-along")
+    shutil.copytree(Path(__file__).parent / "app", folder, dirs_exist_ok=True)
+    with starting(folder) as start:
+        yield start
+
+
 class Closable(Protocol):
     """A socket, or a client that has one."""
 
@@ -367,11 +376,16 @@ def group(record_property: Callable[[str, object], None]) -> Callable[[str], Non
     return lambda name: record_property("group", name)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "last: comes after all others, for what it asks for is waited for while they run")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of this folder takes seconds."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
