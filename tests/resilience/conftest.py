@@ -50,6 +50,23 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is installed has bytecode, and so has what is attacked here, wherever Python is told to write none.
+
+    Else each of the hundreds of processes that are started here compiles the framework and its libraries anew, which is
+    two thirds of its start. The applications are compiled each time: some tests change them within a second.
+    """
+    where = tmp_path_factory.mktemp("bytecode")
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("PYTHONPYCACHEPREFIX", str(where))
+        environ.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        for command in (["-m", "compileall", "-q", str(SOURCE)], ["-c", "import carboy.cli, granian, importlib.metadata"]):
+            subprocess.run([sys.executable, *command], env={**os.environ, "PYTHONPATH": str(SOURCE)})
+        environ.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        yield
+
+
 class Served:
     """A running `carboy run`, seen from outside."""
 
