@@ -1,6 +1,6 @@
 """Channels: publish/subscribe with history and presence. `app.channels` is the door to it.
 
-    channels      what users call, on any event loop; `synchronous` is the same for `def` code
+    channels      what users call, on any event loop, and the same for `def` code
     node          one event loop's share: order, gaps, repetitions, fan-out to its subscribers
     broker        what memory, host, redis and postgres have in common
     ledger        the book of the brokers that need no server

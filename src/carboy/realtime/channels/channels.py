@@ -1,4 +1,4 @@
-"""`app.channels`: publish, subscribe, history and presence, on whatever event loop asks."""
+"""`app.channels`: publish, subscribe, history and presence, on whatever event loop asks; `app.channels.sync`: for `def` code."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from ...pipeline import portal
 from .broker import Broker
 from .counts import Counts
 from .errors import ChannelsError
@@ -22,7 +23,6 @@ from .open import open_broker
 from .presence import Person, Stay
 from .settings import Settings, read_settings
 from .subscription import Overflow, Subscription
-from .synchronous import SyncChannels
 
 
 class Channels:
@@ -184,3 +184,66 @@ class Channels:
 
     def __repr__(self) -> str:
         return f"<Channels of {self.app.name!r} by {self.settings.kind}>"
+
+
+class SyncChannels:
+    """`app.channels.sync`: channels for `def` code, in worker threads, behind WSGI, in commands.
+
+    Each call runs on the event loop that the thread belongs to, or on the process's own where there is none
+    (`pipeline/portal.py`), and waits for it.
+    """
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+
+    def publish(self, topic: str, data: Any, *, timeout: float | None = None) -> str:
+        """As `Channels.publish`."""
+        return portal.call(self._channels.publish, topic, data, timeout=timeout)
+
+    def history(self, topic: str, count: int = 50, *, after: str | None = None) -> list[Message]:
+        """As `Channels.history`."""
+        return portal.call(self._channels.history, topic, count, after=after)
+
+    def presence(self, topic: str) -> list[Person]:
+        """As `Channels.presence`."""
+        return portal.call(self._channels.presence, topic)
+
+    @contextmanager
+    def present(self, topic: str, who: str, **info: Any) -> Generator[None]:
+        """As `Channels.present`, in a plain `with`."""
+        stay = self._channels.present(topic, who, **info)
+        portal.call(stay.__aenter__)
+        try:
+            yield
+        finally:
+            portal.call(stay.__aexit__, None, None, None)
+
+    @contextmanager
+    def subscribe(
+        self,
+        *topics: str,
+        history: int = 0,
+        after: str | None = None,
+        presence: bool = False,
+        queue: int | None = None,
+        overflow: Overflow = "drop",
+    ) -> Generator[Iterator[Message]]:
+        """As `Channels.subscribe`, in a plain `with` and a plain `for`; each holds its thread while it waits."""
+        subscription = self._channels.subscribe(
+            *topics, history=history, after=after, presence=presence, queue=queue, overflow=overflow
+        )
+        portal.call(subscription.__aenter__)
+        try:
+            yield _each(subscription)
+        finally:
+            portal.call(subscription.__aexit__)
+
+
+def _each(subscription: Subscription) -> Iterator[Message]:
+    while (message := portal.call(_next, subscription)) is not None:
+        yield message
+
+
+async def _next(subscription: Subscription) -> Message | None:
+    # StopAsyncIteration cannot be carried by a future.
+    return await anext(subscription, None)
