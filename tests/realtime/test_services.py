@@ -11,7 +11,6 @@ import ssl
 import stat
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,9 @@ import pytest
 from carboy import Carboy, current_app, g, has_request_context
 from carboy.core.errors import SetupError
 
+from .lifetime import live, until
+
 ANY = "127.0.0.1:0"
-
-
-def live(app: Carboy, use: Callable[[], Awaitable[Any]]) -> Any:
-    """Run a coroutine function while the app's lifespan goes on."""
-
-    async def main() -> Any:
-        async with app.async_test_client():
-            return await use()
-
-    return asyncio.run(main())
-
-
-async def until(question: Callable[[], Any], within: float = 5.0) -> None:
-    """Wait until the answer is true."""
-    end = time.monotonic() + within
-    while not question():
-        assert time.monotonic() < end, "not in time"
-        await asyncio.sleep(0.005)
 
 
 async def connect(listener: Any, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -95,7 +78,7 @@ def test_a_handler_of_each_kind(app: Carboy, handler: Any) -> None:
     """A coroutine function, a protocol, what makes one, and a protocol with a buffer."""
     listener = app.listen_tcp(ANY, handler, name="echo")
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         assert await ask(listener, b"hello\nthere\n") == b"HELLO\nTHERE\n"
         await until(lambda: listener.connections == 0)
         assert (listener.accepted, listener.received, listener.failed) == (1, 12, 0)
@@ -109,7 +92,7 @@ def test_a_unix_socket(app: Carboy, tmp_path: Path) -> None:
     path = tmp_path / "s"
     app.listen_unix(path, echo, mode=0o600)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"hi\n")
@@ -142,7 +125,7 @@ def test_datagrams(app: Carboy) -> None:
 
     listener = app.listen_udp(ANY, Answer, name="answer")
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.setblocking(False)
             peer.connect(("127.0.0.1", int(listener.url.rsplit(":", 1)[1])))
@@ -182,7 +165,7 @@ def test_each_connection_has_an_app_context(app: Carboy, kind: str) -> None:
 
     listener = app.listen_tcp(ANY, handle if kind == "stream" else Protocol)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         assert await ask(listener, b"a\nb\n") == b"board 1\nboard 2\n"
         assert await ask(listener, b"c\n") == b"board 1\n"
         await until(lambda: len(torn) == 2)
@@ -218,7 +201,7 @@ def test_an_error_ends_its_connection_alone(app: Carboy, kind: str, caplog: pyte
 
     listener = app.listen_tcp(ANY, {"stream": handle, "protocol": Protocol, "factory": factory}[kind], name="fragile")
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         reader, writer = await connect(listener)
         writer.write(b"one\n")
         assert await reader.readline() == b"one\n"
@@ -241,7 +224,7 @@ def test_too_many_connections_are_closed_at_once(app: Carboy, handler: Any, capl
     """And the next one is taken as soon as there is room."""
     listener = app.listen_tcp(ANY, handler, max_connections=2)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         held = [await connect(listener) for _ in range(2)]
         await until(lambda: listener.connections == 2)
         reader, refused = await connect(listener)
@@ -264,7 +247,7 @@ def test_an_idle_connection_is_closed(app: Carboy, handler: Any) -> None:
     """Counted from the last byte of the peer."""
     listener = app.listen_tcp(ANY, handler, idle_timeout=0.3)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         reader, writer = await connect(listener)
         for _ in range(4):
             await asyncio.sleep(0.15)
@@ -291,7 +274,7 @@ def test_a_peer_that_does_not_read_stops_the_handler(app: Carboy) -> None:
 
     listener = app.listen_tcp(ANY, flood, idle_timeout=2.0)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         with socket.create_connection(("127.0.0.1", int(listener.url.rsplit(":", 1)[1]))):
             await until(lambda: written and written[-1] > 0)
             # What the kernel takes besides is bounded, too.
@@ -314,7 +297,7 @@ def test_the_peer_that_goes_is_no_failure(app: Carboy, caplog: pytest.LogCapture
 
     listener = app.listen_tcp(ANY, handle)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         for linger in (False, True):
             with socket.create_connection(("127.0.0.1", int(listener.url.rsplit(":", 1)[1]))) as peer:
                 if linger:
@@ -438,7 +421,7 @@ def test_tls(app: Carboy, tmp_path: Path) -> None:
     listener = app.listen_tcp(ANY, echo, tls=(str(certificate), str(key)))
     trust = ssl.create_default_context(cafile=certificate)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         reader, writer = await connect(listener, ssl=trust, server_hostname="localhost")
         writer.write(b"hi\n")
         assert await reader.readline() == b"HI\n"
@@ -459,7 +442,7 @@ def test_a_port_that_is_taken_is_said_at_the_start(app: Carboy) -> None:
         first = app.listen_tcp(ANY, echo, name="first")
         app.listen_tcp(("127.0.0.1", port), echo, name="second")
 
-        async def use() -> None: ...
+        async def use(client: Any) -> None: ...
 
         with pytest.raises(RuntimeError, match=f"tcp://127.0.0.1:{port} is taken: another server listens there.*reuse_port"):
             live(app, use)
@@ -475,7 +458,7 @@ def test_two_processes_may_share_a_port_on_request(app: Carboy) -> None:
         other.bind(("127.0.0.1", 0))
         listener = app.listen_tcp(other.getsockname(), echo, reuse_port=True)
 
-        async def use() -> bytes:
+        async def use(client: Any) -> bytes:
             return await ask(listener, b"hi\n")
 
         assert live(app, use) == b"HI\n"
@@ -485,7 +468,7 @@ def test_a_start_is_logged_with_the_address(app: Carboy, caplog: pytest.LogCaptu
     """With the port that the system chose."""
     listener = app.listen_tcp(ANY, echo, name="lines")
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         assert f"lines listens at {listener.url}" in caplog.text
         assert not listener.url.endswith(":0")
 
@@ -543,7 +526,7 @@ def test_setup_that_makes_no_sense(app: Carboy) -> None:
     late = Carboy("late")
     late.listen_tcp(ANY, echo)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         with pytest.raises(SetupError, match="while the application runs"):
             late.listen_tcp(ANY, echo, name="b")
 
@@ -556,7 +539,7 @@ def test_a_path_that_is_no_socket_is_left_alone(app: Carboy, tmp_path: Path) -> 
     path.write_text("mine")
     app.listen_unix(path, echo)
 
-    async def use() -> None: ...
+    async def use(client: Any) -> None: ...
 
     with pytest.raises(RuntimeError, match="is no socket"):
         live(app, use)
@@ -596,7 +579,7 @@ def test_nothing_is_left_of_many_connections(app: Carboy, monkeypatch: pytest.Mo
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         await peer("eof")
         before, tasks = len(os.listdir("/dev/fd")), len(asyncio.all_tasks())
         for _ in range(15):
@@ -618,7 +601,7 @@ def test_services_of_a_mounted_app(app: Carboy) -> None:
     listener = inner.listen_tcp(ANY, echo, name="inner echo")
     app.mount("/inner", inner)
 
-    async def use() -> bytes:
+    async def use(client: Any) -> bytes:
         return await ask(listener, b"hi\n")
 
     assert [each["name"] for each in asked_for(app)] == ["inner echo"]
@@ -636,7 +619,7 @@ def test_connection_whose_handler_has_ended_counts_until_its_peer_has_read() -> 
 
     listener = app.listen_tcp(ANY, handler, max_connections=1)
 
-    async def use() -> None:
+    async def use(client: Any) -> None:
         host, port = listener.url.partition("://")[2].rsplit(":", 1)
         peer = socket.create_connection((host, int(port)))
         with peer:

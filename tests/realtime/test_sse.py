@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -120,6 +120,32 @@ def frames_of(response: Any) -> Iterator[bytes]:
             frame, _, rest = rest.partition(b"\n\n")
             if not frame.startswith(b":"):
                 yield frame
+
+
+def begun(client: Any, first: bytes) -> Any:
+    """Ask for the stream and read its heartbeat and its first event; the response, to be left with `close`."""
+    response = client.get("/")
+    pieces = iter(response.response)
+    assert pieces is response.response, "the rest is not lost with this name"
+    assert [next(pieces), next(pieces)] == [b":\n\n", first]
+    return response
+
+
+def serve_numbers(app: Any, coloured: Any, generated: Any, ended: Callable[[], object]) -> None:
+    """A stream with no end in sight, whose generator tells when it is closed."""
+
+    @generated
+    def events():
+        try:
+            for number in range(100_000):
+                yield str(number)
+        finally:
+            ended()
+
+    @app.get("/")
+    @coloured
+    def index():
+        return EventStream(events())
 
 
 def test_events_of_every_kind_arrive(app, client, coloured, generated):
@@ -239,30 +265,14 @@ def test_stream_is_closed_when_the_client_leaves(app, client, coloured, generate
     """The generator's `finally` runs, then teardown."""
     seen = []
     closed = threading.Event()
-
-    @generated
-    def events():
-        try:
-            for number in range(100_000):
-                yield str(number)
-        finally:
-            seen.append("finally")
-
-    @app.get("/")
-    @coloured
-    def index():
-        return EventStream(events())
+    serve_numbers(app, coloured, generated, lambda: seen.append("finally"))
 
     @app.teardown_request
     def teardown(error):
         seen.append("teardown")
         closed.set()
 
-    response = client.get("/")
-    pieces = iter(response.response)
-    assert next(pieces) == b":\n\n"
-    assert next(pieces) == b"data: 0\n\n"
-    response.close()
+    begun(client, b"data: 0\n\n").close()
 
     assert closed.wait(5)
     assert seen == ["finally", "teardown"]
@@ -286,9 +296,7 @@ def test_async_source_that_waits_is_closed_at_once(app, client, coloured, door):
     def index():
         return EventStream(events())
 
-    response = client.get("/")
-    pieces = iter(response.response)
-    assert [next(pieces), next(pieces)] == [b":\n\n", b"data: first\n\n"]
+    response = begun(client, b"data: first\n\n")
     began = time.monotonic()
     response.close()
 
@@ -318,9 +326,7 @@ def test_plain_source_that_sleeps_is_closed_when_its_step_ends(app, client, colo
     def index():
         return EventStream(events())
 
-    response = client.get("/")
-    pieces = iter(response.response)
-    assert [next(pieces), next(pieces)] == [b":\n\n", b"data: first\n\n"]
+    response = begun(client, b"data: first\n\n")
     time.sleep(0.1)  # the next step has begun
     response.close()
     assert not closed.is_set()
@@ -495,25 +501,9 @@ def test_middleware_leaves_event_streams_what_they_are(app, client, coloured, ge
     closed = threading.Event()
     inner = app.wsgi_app
     app.wsgi_app = lambda environ, start_response: inner(environ, start_response)
+    serve_numbers(app, coloured, generated, closed.set)
 
-    @generated
-    def events():
-        try:
-            for number in range(100_000):
-                yield str(number)
-        finally:
-            closed.set()
-
-    @app.get("/")
-    @coloured
-    def index():
-        return EventStream(events())
-
-    response = client.get("/")
-    pieces = iter(response.response)
-    assert next(pieces) == b":\n\n"
-    assert next(pieces) == b"data: 0\n\n"
-    response.close()
+    begun(client, b"data: 0\n\n").close()
 
     assert closed.wait(5)
 

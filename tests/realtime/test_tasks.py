@@ -8,7 +8,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,23 +16,7 @@ import pytest
 from carboy import Carboy, current_app, g, request
 from carboy.core.errors import SetupError
 
-
-def live(app: Carboy, use: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Run a coroutine function while the app's lifespan goes on; it is given a client."""
-
-    async def main() -> Any:
-        async with app.async_test_client() as client:
-            return await use(client)
-
-    return asyncio.run(main())
-
-
-async def until(question: Callable[[], Any], within: float = 5.0) -> None:
-    """Wait until the answer is true."""
-    end = time.monotonic() + within
-    while not question():
-        assert time.monotonic() < end, "not in time"
-        await asyncio.sleep(0.005)
+from .lifetime import live, until
 
 
 @pytest.fixture
