@@ -114,7 +114,10 @@ class ThreadPool:
         self.size = size
         self.name = name
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        # One token for each thread that waits for work. A deque's append and pop are atomic; `+=` on a number is not.
+        #: Jobs for which no thread is free; a thread that ends one takes its next from here.
+        self.backlog: collections.deque[Job] = collections.deque()
+        # One token for each thread that waits for work: who takes it gives that thread a job. A deque's append and pop are
+        # atomic; `+=` on a number is not.
         self.idle: collections.deque[None] = collections.deque()
         self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
@@ -134,7 +137,12 @@ class ThreadPool:
     @property
     def waiting(self) -> int:
         """Jobs for which no thread was free yet."""
-        return self.jobs.qsize()
+        return len(self.backlog)
+
+    @property
+    def busy(self) -> int:
+        """Threads that are at work, or on their way to it."""
+        return len(self.threads) - len(self.idle)
 
     def submit(self, loop: asyncio.AbstractEventLoop, function: Callable[..., T], args: tuple[Any, ...]) -> asyncio.Future[T]:
         return self.enqueue(loop, function, args).done
@@ -143,16 +151,46 @@ class ThreadPool:
         returns: Returns | None = getattr(_here, "returns", None)
         if returns is None or returns.loop is not loop:
             returns = _here.returns = Returns(loop)
-        if since and self.jobs.empty():
+        if since and not self.backlog:
             self.emptied = since
         job = Job(function, args, loop.create_future(), returns, since)
-        self.jobs.put(job)
+        if self.has_thread():
+            self.jobs.put(job)
+        else:
+            self.backlog.append(job)
+            self.pump()  # the threads may all have gone idle just before
+        return job
+
+    def has_thread(self) -> bool:
+        """Whether there is a thread for one more job, which it then waits for; a new one if need be."""
         try:
             self.idle.pop()
         except IndexError:
-            if len(self.threads) < self.size:
-                self.grow()
-        return job
+            return len(self.threads) < self.size and self.grow()
+        return True
+
+    def pump(self) -> None:
+        """Begin what has waited, as far as there are threads now."""
+        while self.backlog and self.has_thread():
+            try:
+                self.jobs.put(self.backlog.popleft())
+            except IndexError:
+                self.idle.append(None)  # another thread was quicker
+
+    def following(self) -> Job | None:
+        """Called in a thread that has ended a job: what it does next; None if it is to wait for that.
+
+        No job is left behind: the loop appends to the backlog and then looks whether threads are idle, a thread says that
+        it is idle and then looks into the backlog. One of them sees the other.
+        """
+        if self.backlog:
+            try:
+                return self.backlog.popleft()
+            except IndexError:
+                pass  # another thread was quicker
+        self.idle.append(None)
+        self.pump()
+        return None
 
     def is_too_late(self, since: float) -> bool:
         """Whether a request has waited too long.
@@ -167,42 +205,42 @@ class ThreadPool:
         now = time.monotonic()
         return now - since > (patience if now - self.emptied <= patience else patience / 5)
 
-    def grow(self) -> None:
+    def grow(self) -> bool:
+        """Start one more thread; False if there are as many as there may be."""
         with self.lock:
-            if len(self.threads) >= self.size:
-                return
-            thread = threading.Thread(target=self.work, name=f"{self.name}-{len(self.threads)}", daemon=True)
+            number = len(self.threads)
+            if number >= self.size:
+                return False
+            thread = threading.Thread(target=self.work, name=f"{self.name}-{number}", daemon=True)
             self.threads.append(thread)
         thread.start()
+        return True
 
     def work(self) -> None:
         take = self.jobs.get
-        while True:
-            job = take()  # the first one is the job that made this thread grow: it has no token
-            if job is None:
-                return
+        job = take()  # the first one is the job that made this thread grow: it has no token
+        while job is not None:
             if job.done.cancelled():
                 job.drop()
-                self.idle.append(None)
-                continue
-            if job.since and self.is_too_late(job.since):
+            elif job.since and self.is_too_late(job.since):
                 job.drop()
                 job.error = QueuedTooLong()
-                self.idle.append(None)
-                job.returns.deliver(job)
-                continue
-            _home.loop = job.returns.loop
-            try:
-                job.result = job.context.run(job.function, *job.args)
-            except StopIteration as stop:
-                # A future cannot carry StopIteration (PEP 479's reason).
-                job.error = RuntimeError(f"StopIteration left {job.function!r}: {stop!r}")
-            except BaseException as error:  # handed to the awaiting side, which raises it
-                job.error = error
-            job.is_over = True
-            self.idle.append(None)
+            else:
+                _home.loop = job.returns.loop
+                try:
+                    job.result = job.context.run(job.function, *job.args)
+                except StopIteration as stop:
+                    # A future cannot carry StopIteration (PEP 479's reason).
+                    job.error = RuntimeError(f"StopIteration left {job.function!r}: {stop!r}")
+                except BaseException as error:  # handed to the awaiting side, which raises it
+                    job.error = error
+                job.is_over = True
+            # Told when it is known whether this thread is free: who gets the answer may come back at once.
+            following = self.following()
             job.returns.deliver(job)
-            del job
+            job = following  # a thread that waits holds nothing of what it did
+            if job is None:
+                job = take()
 
 
 pool = ThreadPool()

@@ -1,0 +1,94 @@
+"""The pool of threads: nobody is forgotten, and who is idle is known."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from carboy.pipeline.offload import ThreadPool
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPool]:
+    pool = ThreadPool(4, "tried")
+    yield pool
+    for _ in pool.threads:
+        pool.jobs.put(None)
+
+
+def test_more_jobs_than_threads_are_done_and_counted(pool):
+    """Those for which no thread is free wait, in order; afterwards every thread is idle again, once."""
+    begun = []
+
+    def job(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.002)
+
+    async def main() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        done = [pool.submit(loop, job, (number,)) for number in range(200)]
+        during = pool.busy, pool.waiting
+        await asyncio.gather(*done)
+        return during
+
+    assert asyncio.run(main()) == (4, 196)
+    wait_until_idle(pool)
+    assert (len(pool.threads), len(pool.idle)) == (4, 4)
+    # Four threads may overtake each other by a few.
+    assert max(abs(place - number) for place, number in enumerate(begun)) <= 8
+
+
+def test_no_job_is_left_behind(pool):
+    """From two loops at once, with waits and without."""
+    seed = random.Random(7)
+    pauses = [seed.choice((0, 0, 0, 0.0001, 0.002)) for _ in range(1500)]
+    counts = []
+
+    async def client() -> None:
+        loop = asyncio.get_running_loop()
+        done = []
+        for number, pause in enumerate(pauses):
+            done.append(pool.submit(loop, time.sleep, (pause,)))
+            if number % 7 == 0:
+                await done[-1]
+        await asyncio.wait_for(asyncio.gather(*done), 60)
+        counts.append(len(done))
+
+    clients = [threading.Thread(target=asyncio.run, args=(client(),)) for _ in range(2)]
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join(90)
+
+    assert counts == [1500, 1500]
+    wait_until_idle(pool)
+    assert len(pool.idle) == len(pool.threads)
+
+
+def test_backlog_of_a_loop_that_is_closed_is_emptied(pool):
+    """The threads do that by themselves, and the next loop finds them free."""
+    async def leave() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(20):
+            pool.submit(loop, time.sleep, (0.01,))
+
+    asyncio.run(leave())
+    wait_until_idle(pool)
+
+    async def later() -> int:
+        loop = asyncio.get_running_loop()
+        return len(await asyncio.gather(*(pool.submit(loop, time.sleep, (0.001,)) for _ in range(40))))
+
+    assert asyncio.run(later()) == 40
+
+
+def wait_until_idle(pool: ThreadPool) -> None:
+    until = time.monotonic() + 10
+    while pool.busy > 0 or pool.waiting:
+        assert time.monotonic() < until, (pool.busy, pool.waiting)
+        time.sleep(0.01)
