@@ -15,11 +15,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from werkzeug.exceptions import Forbidden, HTTPException
 
-from ..gateways.socket import INTERNAL, POLICY, InvalidMessage, Socket, State, Terms, WebSocketDisconnect
+from ..gateways.socket import InvalidMessage, Socket, State, Terms, WebSocketDisconnect
 from ..gateways.websocket import SocketPlan
 from ..pipeline.drive import outward
 from ..pipeline.plan import Plan
 from ..pipeline.step import Segment, Step
+from ..wire.close_codes import INTERNAL, POLICY
 from .ctx import Context
 from .errors import BadRule
 from .respond import whole

@@ -17,8 +17,6 @@ from typing import Any
 
 from ..wire.asgi import Event, Receive, Send
 from ..wire.close_codes import ABNORMAL, GOING_AWAY, INVALID_DATA, NEVER_SENT, NO_CODE, NORMAL, TIMED_OUT, TOO_LARGE
-from ..wire.close_codes import INTERNAL as INTERNAL  # for `core/handshake.py`, as the next one
-from ..wire.close_codes import POLICY as POLICY
 from ..wire.response import HeaderPairs
 from .gone import ClientGone
 from .heads import encoded
