@@ -42,5 +42,5 @@ def test_the_named_function_gets_all_it_needs(gate, monkeypatch) -> None:
     assert isinstance(surroundings, Surroundings)
     assert surroundings.queue() == 0
     assert not surroundings.is_leaving()
-    tally.draining = True
+    tally.drain()
     assert surroundings.is_leaving()

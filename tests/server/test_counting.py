@@ -61,7 +61,7 @@ def test_error_is_an_end_too():
 def test_leaving_worker_closes_wsgi_connections():
     """`Connection: close` replaces what the application said."""
     tally = Tally()
-    tally.draining = True
+    tally.drain()
 
     def app(environ, start):
         start("200 OK", [("Connection", "keep-alive"), ("X", "y")])

@@ -77,7 +77,7 @@ def test_application_that_is_slow_to_answer_is_cancelled_when_the_worker_leaves(
     async def scenario() -> None:
         begun = asyncio.ensure_future(handshake.run(app))
         await asyncio.sleep(0.3)
-        handshake.sockets.tally.draining = True
+        handshake.sockets.tally.drain()
         await handshake.sockets.leave(1012)
         await begun
 

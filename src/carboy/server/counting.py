@@ -19,7 +19,7 @@ CLOSE = ("connection", "close")
 
 
 def counted(app: WSGIApp, tally: Tally) -> WSGIApp:
-    """Count what begins and ends; while the worker leaves, have every answer close its connection."""
+    """Count what begins and ends; have answers close their connections while the worker leaves, or has too many."""
     lock = threading.Lock()
 
     def ended() -> None:
@@ -30,7 +30,7 @@ def counted(app: WSGIApp, tally: Tally) -> WSGIApp:
         with lock:
             tally.started += 1
         try:
-            body = app(environ, closing_start(start_response) if tally.draining else start_response)
+            body = app(environ, closing_start(start_response) if tally.closing and tally.closes() else start_response)
         except BaseException:
             ended()
             raise

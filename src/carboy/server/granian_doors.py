@@ -150,7 +150,7 @@ def asgi_callback(app: ASGIApp, state: dict[str, Any], root_path: str, tally: Ta
         scope = watcher.scope
         scope.update(root_path=root_path, state=state.copy())
         try:
-            await app(scope, protocol.receive, closing_send(protocol.send, scope) if tally.draining else protocol.send)
+            await app(scope, protocol.receive, closing_send(protocol.send, scope) if tally.closing and tally.closes() else protocol.send)
         except BaseException as error:  # noqa: BLE001 - reported to granian whatever it is
             # Granian answers 500, or cuts the stream if it has begun; and logs.
             watcher.err(error)
@@ -163,7 +163,7 @@ def asgi_callback(app: ASGIApp, state: dict[str, Any], root_path: str, tally: Ta
 
 
 def closing_send(send: Callable[[Any], Any], scope: Any) -> Callable[[Any], Any]:
-    """Say `Connection: close` with the answer: this worker is leaving, the client's next request goes to another."""
+    """Say `Connection: close` with the answer: the client's next request goes to another worker."""
     if scope["http_version"] == "2":
         # RFC 9113 §8.2.2 forbids the header; granian says GOAWAY when it ends.
         return send
@@ -188,7 +188,7 @@ def rsgi_door(gate: Gate, options: Options, loop: asyncio.AbstractEventLoop) -> 
 def rsgi_callback(app: Callable[[Any, Any], Any], tally: Tally) -> Callable[[Any], Any]:
     async def request(watcher: Any) -> None:
         tally.started += 1
-        protocol = ClosingProtocol(watcher.proto) if tally.draining and watcher.scope.http_version != "2" else watcher.proto
+        protocol = ClosingProtocol(watcher.proto) if tally.closing and watcher.scope.http_version != "2" and tally.closes() else watcher.proto
         try:
             await app(watcher.scope, protocol)
         except BaseException as error:  # noqa: BLE001 - reported to granian whatever it is
@@ -202,7 +202,7 @@ def rsgi_callback(app: Callable[[Any, Any], Any], tally: Tally) -> Callable[[Any
 
 
 class ClosingProtocol:
-    """An RSGI protocol whose answers close their connection; only made while draining."""
+    """An RSGI protocol whose answers close their connection; only made where a worker leaves or gives connections away."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner

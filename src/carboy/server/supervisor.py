@@ -28,7 +28,7 @@ from .errors import BindError
 from .listen import Listener
 from .machine import processors, resident_memory
 from .options import Options
-from .roster import HEALTHY_AFTER, BackOff, Renewal, State, Worker, limits_of
+from .roster import HEALTHY_AFTER, BackOff, Renewal, State, Worker, limits_of, surplus_of
 from .services import ServiceSockets
 from .spawn import Link, Spawner, not_ready
 from .systemd import Notifier
@@ -215,6 +215,10 @@ class Supervisor:
                 worker.accepting = message["accepting"]
                 if message.get("stack"):
                     log.error("worker %d: its event loop has been blocked for %.1f s here:\n%s", worker.pid, worker.loop_age, message["stack"].rstrip())
+                surplus = surplus_of(worker, self.workers.values(), now)
+                if surplus:
+                    log.info("worker %d has %d requests more than its share; their connections close and go to the others", worker.pid, surplus)
+                    link.send({"do": "give", "connections": surplus})
             case "loaded":
                 link.listens = message["listens"]
                 self.equip(link)

@@ -20,7 +20,9 @@ PROBE = 2.0
 class Tally:
     """Counters and beats of a worker. One writer a field, so no lock."""
 
-    __slots__ = ("answered", "beat_at", "draining", "lag", "loop_thread", "probe", "probe_answered_at", "probe_sent_at", "started")
+    __slots__ = (
+        "answered", "beat_at", "closing", "draining", "lag", "loop_thread", "probe", "probe_answered_at", "probe_sent_at", "started", "surplus",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         #: Requests begun and ended since the worker started.
@@ -28,6 +30,10 @@ class Tally:
         self.answered = 0
         #: True once the worker is on its way out: answers then close their connections.
         self.draining = False
+        #: Connections that other workers are to have: so many more answers close theirs.
+        self.surplus = 0
+        #: Some answers close their connections; PERF: the one thing that a request looks at.
+        self.closing = False
         #: When the loop last turned; None while there is no loop (WSGI).
         self.beat_at: float | None = None
         #: The longest that the loop was late since it was last asked, seconds.
@@ -42,6 +48,23 @@ class Tally:
     @property
     def in_flight(self) -> int:
         return self.started - self.answered
+
+    def drain(self) -> None:
+        """From now on every answer closes its connection."""
+        self.draining = self.closing = True
+
+    def give(self, connections: int) -> None:
+        """Have the next answers close their connections, whose clients then come to another worker."""
+        self.surplus = connections
+        self.closing = True
+
+    def closes(self) -> bool:
+        """Whether one more answer closes its connection; asked while `closing`."""
+        if self.draining:
+            return True
+        self.surplus -= 1  # two threads may count one twice: then one connection more is given
+        self.closing = self.surplus > 0
+        return True
 
     def loop_age(self, now: float) -> float:
         """Seconds since the loop should have turned; 0 if it did in time or there is none."""

@@ -84,6 +84,8 @@ class Pulse(threading.Thread):
         #: Nobody takes this worker's place.
         self.is_stop = False
         self.told_wedged = False
+        #: When it accepts again, after connections were given to other workers.
+        self.shares_until = 0.0
         self.drain = options.drain
         self.reserve: int | None = os.open(os.devnull, os.O_RDONLY)
         self.wake_reader, self.wake_writer = socket.socketpair()
@@ -147,10 +149,17 @@ class Pulse(threading.Thread):
         for message in self.lines.feed(received):
             if message.get("do") == "leave":
                 self.leave(message.get("limit"), message.get("drain"), message.get("stop", False))
+            elif message.get("do") == "give":
+                # For a moment only: those who come again find the others.
+                self.shares_until = time.monotonic() + PULSE
+                self.gate.close("share")
+                self.tally.give(int(message["connections"]))
 
     def beat(self, now: float) -> None:
         if self.prod is not None:
             self.prod()
+        if now >= self.shares_until:
+            self.gate.open("share")
         loop_age = self.tally.loop_age(now)
         if loop_age > GATE_AFTER:
             self.gate.close("loop")
@@ -216,7 +225,7 @@ class Pulse(threading.Thread):
         if self.leaving is None or self.deadline is None:
             return now + PULSE
         if not self.tally.draining:
-            self.tally.draining = True
+            self.tally.drain()
             self.gate.close("leaving")
             self.send({"is": "leaving"})
             if self.announce is not None:
