@@ -11,6 +11,7 @@ import sys
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 
 import carboy
 from carboy.batteries.compress import Compression, Files, uncompressed
-from carboy.batteries.compress.codings import make_codings
+from carboy.batteries.compress.codings import make_codings, zstandard
 from carboy.batteries.compress.streams import AsyncEncodedStream, EncodedStream, in_pieces
 from carboy.wire.files import FilePayload
 from carboy.wire.response import Answer
@@ -574,3 +575,26 @@ def records(size: int) -> bytes:
             }
         )
     return json.dumps(found).encode()
+
+
+@pytest.mark.parametrize("size", [0, 1, 500, 20_000, 128 * 1024, 128 * 1024 + 1, 400_000])
+def test_compressor_that_is_used_again_encodes_as_a_new_one(size: int) -> None:
+    """Byte for byte what the library makes at once, whatever it encoded before."""
+    coding = zstandard(3)
+    body = b"".join(b"row %d of a table; " % number for number in range(size // 18 + 1))[:size]
+
+    assert [coding.encode(body), coding.encode(b"something else" * 40), coding.encode(body)] == [
+        zstd.compress(body, 3), zstd.compress(b"something else" * 40, 3), zstd.compress(body, 3),
+    ]  # fmt: skip
+
+
+def test_compressors_are_nobody_elses_while_they_work() -> None:
+    """Many threads, one coding."""
+    coding = zstandard(3)
+
+    def encode(number: int) -> bool:
+        body = (b"%d " % number) * (500 + number * 37)
+        return all(zstd.decompress(coding.encode(body)) == body for _ in range(20))
+
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(encode, range(60)))
