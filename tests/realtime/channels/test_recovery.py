@@ -253,6 +253,45 @@ def test_the_hub_leaves_and_another_takes_over(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+KILLED_HUB = """
+import asyncio, os, signal, sys
+import carboy
+from carboy.realtime.channels import Channels
+
+async def main():
+    app = carboy.Carboy("x")
+    app.config.update(CHANNELS_URL=sys.argv[1])
+    channels = Channels(app)
+    async with channels.subscribe("t") as messages:
+        print("hub", flush=True)
+        async for message in messages:  # a member is there
+            break
+    await channels.publish("t", "acknowledged")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_what_the_hub_itself_has_acknowledged_is_not_lost_with_it(tmp_path: Path, round_: int) -> None:
+    """The process of the hub publishes, is told that it is done, and is killed that very moment: the others have it."""
+    url = f"host://{tmp_path}"
+
+    async def main() -> Any:
+        hub = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED_HUB, url, stdout=subprocess.PIPE)
+        assert hub.stdout is not None
+        assert await hub.stdout.readline() == b"hub\n"
+        member = channels_at(url)
+        async with member.subscribe("t") as messages:
+            await member.publish("t", "come")
+            got = [await next_data(messages, 5), await next_data(messages, 5)]
+        await hub.wait()
+        return got
+
+    assert asyncio.run(main()) == ["come", "acknowledged"]
+
+
 def test_one_process_alone_leaves_nothing_behind(tmp_path: Path) -> None:
     """It holds the seat while it lives, speaks to no socket, and removes its files."""
 

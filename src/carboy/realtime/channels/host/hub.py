@@ -50,6 +50,10 @@ class Hub:
         self.waiting: list[Callable[[], None]] = []
         self.talkative: deque[Connection] = deque()
         self.is_woken = False
+        self.is_sending = False
+        self.is_over = False
+        #: Whom to tell when what was posted before is with the kernel.
+        self.unsent: list[Callable[[], None]] = []
         self.last_encoded: tuple[Entry | None, bytes] = (None, b"")
         self.thread = threading.Thread(target=self.run, name="carboy-channels", daemon=True)
 
@@ -65,6 +69,11 @@ class Hub:
             self.loop.run_until_complete(self.serve())
         finally:
             self.loop.close()
+            with self.ledger.lock:
+                self.is_over = True
+                told, self.unsent = self.unsent, []
+            for tell in told:
+                tell()
 
     async def serve(self) -> None:
         """Serve until `stop`."""
@@ -122,9 +131,22 @@ class Hub:
             with contextlib.suppress(RuntimeError):  # stopped
                 self.loop.call_soon_threadsafe(self.flush)
 
+    def when_sent(self, tell: Callable[[], None]) -> bool:
+        """Have *tell* called, in any thread, once all that was posted before will reach its members even if this process dies.
+
+        False if that is so already; it is not called then.
+        """
+        with self.ledger.lock:
+            if self.is_over or not (self.is_woken or self.is_sending):
+                return False
+            self.unsent.append(tell)
+            return True
+
     def flush(self) -> None:
         with self.ledger.lock:
             self.is_woken = False
+            self.is_sending = True
+            told, self.unsent = self.unsent, []
             ready = []
             while self.talkative:
                 connection = self.talkative.popleft()
@@ -132,6 +154,13 @@ class Hub:
                 connection.outgoing.clear()
         for connection, data in ready:
             connection.send(data)
+        with self.ledger.lock:
+            self.is_sending = False
+            if not self.is_woken:
+                told += self.unsent
+                self.unsent = []
+        for tell in told:
+            tell()
 
 
 class Connection(asyncio.Protocol):

@@ -124,6 +124,32 @@ class Remote:
         return [Stay(*stay) for stay in await self.link.ask("people", topic)]
 
 
+class Own(MemoryBroker):
+    """The verbs of a broker, where the hub is in this process."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub.ledger)
+        self.hub = hub
+
+    async def publish(self, topic: str, key: str, kind: str, body: bytes, *, again: bool) -> str:
+        """Publish; not acknowledged before the others have it, or nobody would if this process died now."""
+        id_ = await super().publish(topic, key, kind, body, again=again)
+        loop = asyncio.get_running_loop()
+        sent: asyncio.Future[None] = loop.create_future()
+
+        def settle() -> None:
+            if not sent.done():
+                sent.set_result(None)
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(settle)
+
+        if self.hub.when_sent(tell):
+            await sent
+        return id_
+
+
 class HostBroker:
     """A loop's access to the bus of its host.
 
@@ -143,7 +169,7 @@ class HostBroker:
         self.listener: Listener
         self.hub: Hub | None = None
         #: What the verbs go to; None while there is no hub.
-        self.way: Remote | MemoryBroker | None = None
+        self.way: Remote | Own | None = None
         self.task: asyncio.Task[None] | None = None
         self.is_first = True
 
@@ -212,7 +238,7 @@ class HostBroker:
         """Be the hub."""
         hub = self.hub
         assert hub is not None  # `connect` has made it
-        way = MemoryBroker(hub.ledger)
+        way = Own(hub)
         await way.open(self.listener)
         for topic, entries in self.listener.remembered():
             hub.ledger.merge(topic, entries)
@@ -233,13 +259,13 @@ class HostBroker:
         link.tell("offered")
         await self.begin(Remote(link))
 
-    async def begin(self, way: Remote | MemoryBroker) -> None:
+    async def begin(self, way: Remote | Own) -> None:
         self.way = way
         if not self.is_first:
             await self.listener.resume()
         self.is_first = False
 
-    def _way(self) -> Remote | MemoryBroker:
+    def _way(self) -> Remote | Own:
         if self.way is None:
             raise Unreachable("the bus of this host has no hub at the moment")
         return self.way
