@@ -95,7 +95,7 @@ def test_worker_with_all_the_work_gives_half_of_it_to_an_idle_one() -> None:
     assert surplus_of(workers[1], workers, 1.5) == 0
 
 
-@pytest.mark.parametrize("in_flight", [(60,), (10, 6, 8), (7, 0), (100, 80, 90), (0, 0)])
+@pytest.mark.parametrize("in_flight", [(60,), (10, 6, 8), (5, 0), (100, 80, 90), (0, 0)])
 def test_worker_keeps_what_is_about_its_share(in_flight: tuple[int, ...]) -> None:
     """A worker alone has no others; small differences are chance."""
     workers = crew(*in_flight)

@@ -34,7 +34,7 @@ PASSAGES: dict[State, frozenset[State]] = {
 
 
 #: Requests above the mean, and their share of it, from which a worker has too many; and for how many beats.
-SURPLUS_LEAST, SURPLUS_SHARE, SURPLUS_BEATS = 8, 0.5, 2
+SURPLUS_LEAST, SURPLUS_SHARE, SURPLUS_BEATS = 3, 0.5, 2
 #: Seconds between two orders to give connections away, while they do not help.
 FIRST_GIVE, LONGEST_GIVE = 1.0, 60.0
 
