@@ -11,6 +11,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from .offload import hop
@@ -18,6 +19,9 @@ from .offload import hop
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether calling this gives an awaitable: `async def`, a partial of one, or an object whose `__call__` is one."""
+    if type(function) is FunctionType and not function.__dict__:
+        # PERF: nothing has marked or wrapped it, so its code says it: 0.1 µs for 1.1, and teardowns ask for each request.
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.iscoroutinefunction(function):

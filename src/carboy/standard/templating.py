@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import jinja2
 from jinja2 import BaseLoader, Template, TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
+from jinja2.environment import TemplateModule
 from jinja2.runtime import Context as JinjaContext
 from jinja2.runtime import new_context
 from jinja2.utils import internalcode, missing
@@ -69,9 +70,10 @@ class PlainCalls(JinjaContext):
         """Call something for a template."""
         kind = type(wanted)
         if (kind is MethodType or kind is FunctionType) and not hasattr(wanted, "jinja_pass_arg"):
-            # Jinja tells these to each call that stands in a loop or a block.
-            kwargs.pop("_block_vars", None)
-            kwargs.pop("_loop_vars", None)
+            if kwargs:
+                # Jinja tells these to each call that stands in a loop or a block.
+                kwargs.pop("_block_vars", None)
+                kwargs.pop("_loop_vars", None)
             try:
                 return wanted(*args, **kwargs)
             except StopIteration:
@@ -112,6 +114,18 @@ class PreparedTemplate(Template):
                 flat.update(each)
             names = flat
         return new_context(self.environment, self.name, self.blocks, vars, shared, names, locals)
+
+    def _get_default_module(self, ctx: JinjaContext | None = None) -> TemplateModule:
+        """What `{% import %}` and `{% from %}` get: the template's module, made once.
+
+        PERF: a rendering may know globals that the imported template does not, which Jinja looks for name by name: 1 µs for 8.
+        """
+        if ctx is not None and self._module is not None:
+            names = self.globals
+            known = names.maps if type(names) is ChainMap else (names,)
+            if not ctx.globals_keys.difference(*known):
+                return self._module
+        return super()._get_default_module(ctx)
 
 
 class Environment(jinja2.Environment):

@@ -26,4 +26,4 @@ def init_app(app: Carboy) -> None:
     @app.template_global()
     def listed(posts: Iterable[Row]) -> Markup:
         root, minute = request.root_path, int(time.time() // 60)
-        return Markup("").join(render(post, root, minute) for post in posts)
+        return Markup("".join([render(post, root, minute) for post in posts]))

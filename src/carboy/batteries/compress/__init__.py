@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from werkzeug.datastructures import Headers
+
 from ...extend import Fitting
 from ...wire.conditional import choose_coding
 from ...wire.files import FilePayload
@@ -374,6 +376,9 @@ def _vary(headers: Any, facts: Facts) -> None:
 
 def _edit(headers: Any, facts: Facts, coding: str | None) -> None:
     """The same in a Response's own headers."""
+    if type(headers) is Headers:
+        headers._list[:] = _edited(headers._list, facts, coding)
+        return
     headers.pop("Content-Length", None)
     _vary(headers, facts)
     if facts.etag is not None:
