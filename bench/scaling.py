@@ -1,6 +1,7 @@
 """Does twice as much do twice as much? 1 and 2 workers; 1, 2 and 4 nodes behind a load balancer.
 
-Run it as `make bench-scaling` or `python bench/scaling.py`. The view computes for some milliseconds, so that the load
+Run it as `make bench-scaling` or `python bench/scaling.py`. Workers are measured as `carboy run` starts them, and each with a
+processor of its own (`--pin`). The view computes for some milliseconds, so that the load
 driver's share is small. A node is a network namespace with a `carboy run` of its own and a quota of processor time (a
 cgroup); nginx stands in a namespace before them. Sizes are measured in turn, several rounds; what is judged is the median
 of the rounds' own ratios. Nodes need Linux, root, iproute2 and nginx; without, the reason is printed and workers alone
@@ -80,15 +81,15 @@ def doublings(found: dict[int, list[Sample]]) -> list[tuple[int, int, float, flo
 # -- workers -----------------------------------------------------------------------------------------
 
 
-def workers(rounds: int, seconds: int, folder: Path) -> dict[int, list[Sample]]:
-    """One and two workers on the same two cores, the driver beside them."""
+def workers(rounds: int, seconds: int, folder: Path, *more: str) -> dict[int, list[Sample]]:
+    """One and two workers on the same two cores, the driver beside them; `more` options for `carboy run`."""
     cores = set(range(os.cpu_count() or 1)[:2])
     with contextlib.ExitStack() as ends:
         servers: dict[int, Server] = {}
         for count in (1, 2):
             port = free_port()
             command = [sys.executable, "-m", "carboy", "run", "carboy_busy:app", "-h", "127.0.0.1", "-p", str(port), "--workers", str(count)]
-            command += ["--log-level", "error", "--control", "off"]
+            command += ["--log-level", "error", "--control", "off", *more]
             servers[count] = Server(command, port, cores, folder / f"workers-{count}.log", folder=APPS)
             ends.callback(servers[count].stop)
             servers[count].wait_for_answer()
@@ -103,7 +104,7 @@ def workers(rounds: int, seconds: int, folder: Path) -> dict[int, list[Sample]]:
             rate = wrk(f"http://127.0.0.1:{server.port}/busy", seconds)
             return rate, (server.processor_seconds() - before) / (time.monotonic() - begin)
 
-        return in_turn((1, 2), rounds, sample, "workers")
+        return in_turn((1, 2), rounds, sample, " ".join(["workers", *more]))
 
 
 # -- nodes -------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ def table(found: dict[int, list[Sample]], what: str, goal: float) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=10, help="of each timed run; in its first, connections are shared out")
+    parser.add_argument("--seconds", type=int, default=15, help="of each timed run; in its first, connections are shared out")
     parser.add_argument("--no-write", action="store_true", help="print; leave the docs as they are")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -321,7 +322,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-scaling-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # nginx's worker is somebody else
-        parts = [table(workers(options.rounds, options.seconds, folder), "workers", WORKERS_GOAL)]
+        parts = []
+        for more in ([], ["--pin"]) if hasattr(os, "sched_setaffinity") else ([],):
+            found = workers(options.rounds, options.seconds, folder, *more)
+            parts.append(table(found, " ".join(["workers", *more]), WORKERS_GOAL))
         if reason:
             print(f"nodes are left out: {reason}", file=sys.stderr)
         else:

@@ -44,6 +44,30 @@ def test_ctl_reload_tells_the_outcome(run, folder):
     assert served.get().startswith("two")
 
 
+def serving_threads(pid):
+    """The processors of each thread of a worker that serves: those of its main thread and of what it started since."""
+    return [os.sched_getaffinity(int(number)) for number in os.listdir(f"/proc/{pid}/task")]
+
+
+def test_pinned_workers_have_a_processor_each(run, alive, wait_until):
+    """Also the one that takes a killed one's place; the main process stays free."""
+    ours = sorted(os.sched_getaffinity(0))
+    served = run("--pin", "--workers", "2", ready=2)
+    places = {worker["slot"]: worker["pid"] for worker in served.status()["workers"]}
+    for _ in range(10):
+        served.get()
+
+    for slot, pid in places.items():
+        assert serving_threads(pid) == [{ours[slot % len(ours)]}] * len(os.listdir(f"/proc/{pid}/task"))
+    assert os.sched_getaffinity(served.pid) == set(ours)
+
+    os.kill(places[1], signal.SIGKILL)
+    wait_until(lambda: not alive(places[1]) and len(served.ready()) == 2, 10)
+    (second,) = (worker["pid"] for worker in served.status()["workers"] if worker["slot"] == 1)
+    assert second != places[1]
+    assert os.sched_getaffinity(second) == {ours[1 % len(ours)]}
+
+
 def test_ctl_stop_stops(run):
     """`stop` ends the server in order, with exit code 0."""
     served = run(ready=1)

@@ -2,10 +2,12 @@
 
 import os
 import resource
+import subprocess
+import sys
 
 import pytest
 
-from carboy.server.machine import cpu_quota, descriptor_limit, processors, raise_descriptor_limit, resident_memory
+from carboy.server.machine import cpu_quota, descriptor_limit, pin, processors, raise_descriptor_limit, resident_memory
 
 
 def write(path, text):
@@ -50,6 +52,20 @@ def test_no_cgroups_at_all(tmp_path):
 def test_processors_are_at_least_one_and_within_the_affinity():
     """A worker always runs; more than the affinity allows never do."""
     assert 1 <= processors() <= len(os.sched_getaffinity(0))
+
+
+def test_a_pinned_process_keeps_to_one_of_our_processors():
+    """The first process gets the first processor; one more than there are begins anew."""
+    ours = sorted(os.sched_getaffinity(0))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        found = []
+        for number in (0, len(ours) - 1, len(ours)):
+            pin(process.pid, number)
+            found.append(os.sched_getaffinity(process.pid))
+
+    assert found == [{ours[0]}, {ours[-1]}, {ours[0]}]
+    with pytest.raises(ProcessLookupError):
+        pin(process.pid, 0)
 
 
 def test_memory_of_this_process_is_plausible():

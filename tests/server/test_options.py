@@ -158,3 +158,11 @@ def test_switch_has_a_negation():
     """A switch that is on by default can be switched off on the command line."""
     assert BY_NAME["websockets"].flags == ("--websockets/--no-websockets",)
     assert Field("port", "whole", 1, "g", "h", short="-p").flags == ("-p", "--port")
+
+
+def test_pin_is_refused_where_no_program_chooses_its_processor(monkeypatch):
+    """An error of setup, not a wish that is passed over."""
+    monkeypatch.delattr("os.sched_setaffinity", raising=False)
+
+    with pytest.raises(OptionError, match="--pin needs Linux"):
+        Options.load({"pin": True}, {}, {}).check()

@@ -28,6 +28,22 @@ def processors() -> int:
     return max(1, available)
 
 
+def pin(pid: int, number: int) -> None:
+    """Bind a process's main thread, and what threads it starts from now on, to one of the processors we may use.
+
+    Threads of one process that hand the interpreter to each other then never wait for different processors (see
+    `docs/production.md`).
+
+    Args:
+        number: which one, counted round.
+
+    Raises:
+        OSError: there is no such process, or the system refuses.
+    """
+    available = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(pid, {available[number % len(available)]})
+
+
 def cpu_quota(root: Path = _CGROUP, membership: Path = Path("/proc/self/cgroup")) -> float | None:
     """The CPU limit of this process's cgroup and of all above it, in processors; None if there is none."""
     limits: list[float] = []

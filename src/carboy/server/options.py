@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,6 +238,7 @@ class Options:
 
     workers: int = _option(0, "workers", WORKERS, "Processes; auto: the CPU limit of this machine.", short="-w", metavar="N|auto")
     threads: int = _option(0, "whole", WORKERS, "Threads a worker for def views; 0: chosen by door.", minimum=0)
+    pin: bool = _option(False, "switch", WORKERS, "Give each worker a processor of its own (Linux).")
     runtime_threads: int = _option(2, "whole", WORKERS, "Threads a worker for HTTP parsing.", minimum=1, maximum=64)
     loop: str = _option("auto", "choice", WORKERS, "Event loop; auto takes uvloop if present.", choices=("auto", "uvloop", "asyncio"))
     ready_path: str | None = _option(None, "text", WORKERS, "GET that must answer < 400 before a worker counts.", metavar="PATH")
@@ -385,6 +387,8 @@ class Options:
             path = getattr(self, name)
             if path is not None and not Path(path).is_file():
                 raise OptionError(f"--{name.replace('_', '-')} {path}: there is no such file")
+        if self.pin and not hasattr(os, "sched_setaffinity"):
+            raise OptionError("--pin needs Linux: here the system lets no program choose its processor")
         if self.ready_path is not None and not self.ready_path.startswith("/"):
             raise OptionError(f"--ready-path is {self.ready_path!r}; a path begins with /")
         if self.drain >= self.stop_timeout:

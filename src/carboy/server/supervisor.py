@@ -26,7 +26,7 @@ from .channel import Message
 from .control import ControlServer
 from .errors import BindError
 from .listen import Listener
-from .machine import processors, resident_memory
+from .machine import pin, processors, resident_memory
 from .options import Options
 from .roster import HEALTHY_AFTER, BackOff, Renewal, State, Worker, limits_of, surplus_of
 from .services import ServiceSockets
@@ -147,6 +147,9 @@ class Supervisor:
             self.workers[link].why_failed = str(error)
             link.process.kill()
         else:
+            if self.options.pin:
+                with contextlib.suppress(ProcessLookupError):  # its death is noticed where all are
+                    pin(link.pid, self.workers[link].slot)
             link.send_off(self.listener.socket, self.options, services)
 
     def refill_reserve(self) -> None:
