@@ -1,8 +1,9 @@
 """What does it take to serve 100,000 requests a minute? The board's front page at that rate, for a minute, on two cores.
 
 Run it as `make bench-board` or `python bench/front_page.py`. The page is that of somebody who is logged in: a signed
-session, SQL queries (they are counted here), a template, compression. `carboy run` serves it with its defaults; the load
-(`steady.py`) runs on the same two cores and sends at a constant rate. The figures go to docs/what-does-it-take.md.
+session, SQL queries (they are counted here), a template, compression. `carboy run` serves it with its defaults, each of two
+workers with a processor of its own (`--pin`); the load (`steady.py`) runs on the same two cores and sends at a constant
+rate. The figures go to docs/what-does-it-take.md.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         environment = {**os.environ, "BOARD_DATA": str(Path(name) / "data"), "CARBOY_ENV": "production"}
         seeded(python, environment)
         port = free_port()
-        command = [python, "-m", "carboy", "run", "-h", "127.0.0.1", "-p", str(port), "--workers", str(options.workers), "--log-level", "error"]
+        command = [python, "-m", "carboy", "run", "-h", "127.0.0.1", "-p", str(port), "--workers", str(options.workers), *options.more, "--log-level", "error"]
         cores = set(range(os.cpu_count() or 1)[:2])
         server = Server(command, port, cores, Path(name) / "log", folder=BOARD, environment=environment)
         try:
@@ -139,7 +140,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         **found,
         **page,
         "rate": options.rate,
-        "workers": options.workers,
+        "workers": " ".join([str(options.workers), *options.more]),
         "connections": options.connections,
         "asked_seconds": options.seconds,
         "server_cores": used / whole,
@@ -192,6 +193,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--warm", type=float, default=5, help="seconds at the same rate before, which do not count")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--no-pin", action="store_const", dest="more", const=[], default=["--pin"] if hasattr(os, "sched_setaffinity") else [], help="leave the workers to the system's scheduler")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--no-write", action="store_true", help="print; leave the docs as they are")
     options = parser.parse_args()

@@ -397,6 +397,47 @@ def test_a_permanent_session_is_refreshed_only_if_wanted(interface, app):
     assert "Set-Cookie" in saved(interface, app, {"_permanent": True}).headers
 
 
+@pytest.mark.parametrize(
+    ("values", "change"),
+    [
+        ({"n": 1}, lambda session: None),
+        ({"n": 1}, lambda session: session.update(n=True)),
+        ({"n": 1}, lambda session: dict.__setitem__(session, "n", 5)),
+        ({"n": 1}, lambda session: dict.pop(session, "n")),
+        ({"n": 1}, lambda session: dict.__setitem__(session, "more", None)),
+        ({"rows": [1]}, lambda session: session["rows"].append(2)),
+        ({"deep": {"rows": [1]}}, lambda session: session["deep"].clear()),
+        ({"at": datetime.datetime(2024, 2, 29, tzinfo=UTC), "m": Markup("<b>")}, lambda session: None),
+    ],
+)
+def test_a_permanent_session_is_sent_as_it_is_now(interface, app, values, change):
+    """Whatever happened to it, seen by it or not, the next request has the same values of the same types."""
+    first = cookie_text(saved(interface, app, {"_permanent": True, "text": "x" * 80, **values}))
+    session = interface.open_session(app, carrying(first))
+    change(session)
+    response = Response("hello")
+    interface.save_session(app, session, response)
+
+    again = interface.open_session(app, carrying(cookie_text(response)))
+
+    assert again == session
+    assert {name: type(value) for name, value in again.items()} == {name: type(value) for name, value in session.items()}
+
+
+def test_an_unchanged_session_is_signed_with_the_newest_key_and_the_time_of_now(interface, app):
+    """Old keys can be dropped once everybody has come by; a visit keeps a session from growing old."""
+    app.secret_key = "the old one"
+    first = cookie_text(saved(interface, app, {"_permanent": True}))
+    app.secret_key, app.config["SECRET_KEY_FALLBACKS"] = "the new one", ["the old one"]
+    session = interface.open_session(app, carrying(first))
+    response = Response("hello")
+    interface.save_session(app, session, response)
+    app.config["SECRET_KEY_FALLBACKS"] = None
+
+    assert interface.open_session(app, carrying(first)) == {}
+    assert interface.open_session(app, carrying(cookie_text(response))) == {"_permanent": True}
+
+
 @pytest.mark.parametrize("domain", [None, ".example.com"])
 @pytest.mark.parametrize("path", [None, "/shop"])
 @pytest.mark.parametrize("secure", [False, True])

@@ -152,6 +152,19 @@ def test_the_time_moves_on_between_two_seals():
         signer.open(first, max_age=60)
 
 
+@pytest.mark.parametrize("payload", [b"{}", b'{"a":"' + b"x" * 400 + b'"}'])
+def test_what_was_opened_is_signed_again_as_if_it_were_sealed(payload):
+    """The same text as a new seal of the same second, compressed or not, by the newest key."""
+    first = at(NOW, "a").seal(payload)
+    later = at(NOW + 50, "a", "b")
+    later.open(first)
+
+    again = later.renew(first)
+
+    assert again == at(NOW + 50, "b").seal(payload)
+    assert at(NOW + 100, "b").open(again, max_age=60) == payload
+
+
 @pytest.mark.parametrize("body", [b".AAAA", b"A", b".eJw", b"..", b"."])
 def test_a_signed_text_of_another_format_is_refused(body):
     """Who has the key can sign nonsense; it is a refusal all the same."""
