@@ -76,3 +76,32 @@ def test_coroutine_is_refused_where_a_loop_runs(app):
             app.make_response(later())
 
     asyncio.run(on_the_loop())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"X-A": "1"},
+        {"content-type": "text/csv"},
+        {"X-A": "1", "Content-Type": "text/csv", "X-B": "2"},
+        {"X-A": "1", "x-a": "2"},
+        {"Content-Type": "text/csv", "content-type": "text/plain"},
+        {"Location": "/there"},
+        {"X-A": 1},
+        {"X-A": "caf\N{LATIN SMALL LETTER E WITH ACUTE}"},
+        {"X-A": None},
+        {},
+    ],
+)
+@pytest.mark.parametrize("body", ["hello", b"hello", {"a": 1}, [1]])
+def test_light_answer_has_the_headers_of_a_whole_response(app, client, given, body):
+    """What a view's headers make of a light answer is what they make of a Response, with whatever they hold."""
+    app.add_url_rule("/light", "light", lambda: (body, given))
+    app.add_url_rule("/whole", "whole", lambda: app.make_response((body, given)))
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    light, whole = client.get("/light"), client.get("/whole")
+
+    assert light.status == whole.status
+    assert sorted(light.headers) == sorted(whole.headers)
+    assert light.data == whole.data

@@ -168,18 +168,23 @@ def light(app: Any) -> Callable[[Context, Any], Any]:
 
 
 def _merged(headers: HeaderPairs, given: dict[Any, Any]) -> HeaderPairs | None:
-    """A light answer's headers with those that a view gives; None where there is more to do than put them in."""
-    merged = headers
-    names = set()
+    """A light answer's headers with those that a view gives; None where there is more to do than put them in.
+
+    Args:
+        headers: the content type and the length, a new list; changed in place.
+    """
     for name, value in given.items():
         if type(name) is not str or type(value) is not str or not (value.isascii() and value.isprintable() and name.isascii()):
             return None
         lower = name.lower()
-        if lower in names or lower in _LEFT_TO_WERKZEUG:
+        if lower == "content-type":
+            headers[0] = (name, value)
+        elif lower in _LEFT_TO_WERKZEUG:
             return None
-        names.add(lower)
-        merged = [*(pair for pair in merged if pair[0].lower() != lower), (name, value)]
-    return merged
+        else:
+            headers.append((name, value))
+    # One name in two spellings is one header, the last one's.
+    return headers if len(given) < 2 or len({name.lower() for name in given}) == len(given) else None
 
 
 def heavy(app: Any) -> Callable[[Context, Any], Any]:

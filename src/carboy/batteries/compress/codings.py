@@ -118,7 +118,7 @@ def zstandard(level: int) -> Coding:
     """Zstandard (RFC 8878); levels 1 to 19, whose windows browsers take."""
 
     idle: deque[zstd.ZstdCompressor] = deque(maxlen=_KEPT)
-    small = {
+    small: dict[int, int] = {
         zstd.CompressionParameter.compression_level: level,
         zstd.CompressionParameter.hash_log: _SMALL_HASH_LOG,
         zstd.CompressionParameter.chain_log: _SMALL_CHAIN_LOG,
