@@ -89,7 +89,7 @@ def workers(rounds: int, seconds: int, folder: Path, *more: str) -> dict[int, li
         for count in (1, 2):
             port = free_port()
             command = [sys.executable, "-m", "carboy", "run", "carboy_busy:app", "-h", "127.0.0.1", "-p", str(port), "--workers", str(count)]
-            command += ["--log-level", "error", "--control", "off", *more]
+            command += ["--log-level", "warning", "--control", "off", *more]
             servers[count] = Server(command, port, cores, folder / f"workers-{count}.log", folder=APPS)
             ends.callback(servers[count].stop)
             servers[count].wait_for_answer()
@@ -99,6 +99,8 @@ def workers(rounds: int, seconds: int, folder: Path, *more: str) -> dict[int, li
 
         def sample(count: int) -> Sample:
             server = servers[count]
+            if server.pids != processes_of(server.process.pid):
+                raise RuntimeError(f"the processes of {count} workers are not those that began:\n{server.last_words()}")
             wrk(f"http://127.0.0.1:{server.port}/busy", 1)
             before, begin = server.processor_seconds(), time.monotonic()
             rate = wrk(f"http://127.0.0.1:{server.port}/busy", seconds)
