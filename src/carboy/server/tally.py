@@ -62,9 +62,9 @@ class Tally:
         """Whether one more answer closes its connection; asked while `closing`."""
         if self.draining:
             return True
-        self.surplus -= 1  # two threads may count one twice: then one connection more is given
+        self.surplus -= 1
         self.closing = self.surplus > 0
-        return True
+        return self.surplus >= 0  # another thread may have had the last one meanwhile
 
     def loop_age(self, now: float) -> float:
         """Seconds since the loop should have turned; 0 if it did in time or there is none."""
