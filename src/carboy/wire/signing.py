@@ -81,27 +81,29 @@ class TimedSigner:
         self._clock = clock
         self._stamp = (-1, b"")
 
-    def seal(self, payload: bytes) -> str:
-        """Return the payload, the time and the signature as text of ``A-Z a-z 0-9 _ - .`` only."""
-        body = _to_text(payload)
-        if len(payload) >= _WORTH_COMPRESSING:
-            packed = zlib.compress(payload)
-            if len(packed) < len(payload) - 1:
-                body = b"." + _to_text(packed)
-        return self._signed(body)
+    def seal(self, payload: bytes, body: bytes = b"") -> str:
+        """Return the payload, the time and the signature as text of ``A-Z a-z 0-9 _ - .`` only.
 
-    def renew(self, text: str) -> str:
-        """Return the payload of *text*, which `open` took, with the time of now; it is not looked into."""
-        return self._signed(text.rsplit(".", 2)[0].encode("ascii"))
-
-    def _signed(self, body: bytes) -> str:
+        Args:
+            body: what the payload is in such a text, where it is known; it is then not encoded again.
+        """
         now = int(self._clock())
         second, stamp = self._stamp
         if second != now:
             stamp = b"." + _to_text(now.to_bytes((now.bit_length() + 7) // 8, "big"))
             self._stamp = (now, stamp)
+        if not body:
+            body = _to_text(payload)
+            if len(payload) >= _WORTH_COMPRESSING:
+                packed = zlib.compress(payload)
+                if len(packed) < len(payload) - 1:
+                    body = b"." + _to_text(packed)
         signed = body + stamp
         return (signed + b"." + _sign(self._keys[0], signed)).decode("ascii")
+
+    def renew(self, text: str) -> str:
+        """Return the payload of *text*, which `open` took, with the time of now; it is not looked into."""
+        return self.seal(b"", text.rsplit(".", 2)[0].encode("ascii"))
 
     def open(self, text: str, max_age: float | None = None) -> bytes:
         """Return the payload of a text that one of the keys signed.
