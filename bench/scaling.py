@@ -312,7 +312,7 @@ def table(found: dict[int, list[Sample]], what: str, goal: float) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=15, help="of each timed run; in its first, connections are shared out")
     parser.add_argument("--no-write", action="store_true", help="print; leave the docs as they are")
     options = parser.parse_args()
