@@ -20,7 +20,7 @@ from .offload import hop
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether calling this gives an awaitable: `async def`, a partial of one, or an object whose `__call__` is one."""
     if type(function) is FunctionType and not function.__dict__:
-        # PERF: nothing has marked or wrapped it, so its code says it: 0.1 µs for 1.1, and teardowns ask for each request.
+        # PERF: nothing has marked or wrapped it, so its code says it: 0.15 µs for 0.5, and teardowns ask for each request.
         return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
     while isinstance(function, functools.partial):
         function = function.func

@@ -118,7 +118,7 @@ class PreparedTemplate(Template):
     def _get_default_module(self, ctx: JinjaContext | None = None) -> TemplateModule:
         """What `{% import %}` and `{% from %}` get: the template's module, made once.
 
-        PERF: a rendering may know globals that the imported template does not, which Jinja looks for name by name: 1 µs for 8.
+        PERF: a rendering may know globals that the imported template does not, which Jinja looks for name by name: 0.4 µs for 7.5.
         """
         if ctx is not None and self._module is not None:
             names = self.globals
