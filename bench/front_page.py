@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--warm", type=float, default=5, help="seconds at the same rate before, which do not count")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--no-pin", action="store_const", dest="more", const=[], default=["--pin"] if hasattr(os, "sched_setaffinity") else [], help="leave the workers to the system's scheduler")
+    parser.add_argument("--no-pin", action="store_const", dest="more", const=[], default=["--pin"], help="leave the workers to the system's scheduler")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--no-write", action="store_true", help="print; leave the docs as they are")
     options = parser.parse_args()

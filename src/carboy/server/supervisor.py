@@ -148,8 +148,12 @@ class Supervisor:
             link.process.kill()
         else:
             if self.options.pin:
-                with contextlib.suppress(ProcessLookupError):  # its death is noticed where all are
+                try:
                     pin(link.pid, self.workers[link].slot)
+                except ProcessLookupError:
+                    pass  # its death is noticed where all are
+                except OSError as error:  # a sandbox forbids it, or the cpuset has just changed: slower is better than gone
+                    log.warning("worker %d has no processor of its own: %s", link.pid, error.strerror)
             link.send_off(self.listener.socket, self.options, services)
 
     def refill_reserve(self) -> None:

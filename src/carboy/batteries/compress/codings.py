@@ -25,7 +25,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 # PERF: a page of 20 KB takes 562,000 instructions in a compressor that is used again, 965,000 in a new one, which makes and
 # clears its tables first. So many are kept.
 _KEPT = 8
-# PERF: zstd's own tables for such a page, 384 KB, are out of the processor's caches whenever a page was made meanwhile: 162 us
+# PERF: zstd's own tables for such a page are out of the processor's caches whenever a page was made meanwhile: 162 us
 # to encode one between two renderings, 54 us with 48 KB, for as many bytes. Only for bodies that need no more, and for levels
 # that look no further.
 _SMALL, _SMALL_LEVEL = 32 * 1024, 4
