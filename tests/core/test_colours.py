@@ -31,6 +31,7 @@ from carboy import (
 from carboy.core.ctx import app_var, request_var
 from carboy.pipeline import offload, portal
 from carboy.pipeline.drive import drive
+from carboy.pipeline.threads import ThreadPool
 
 DOORS = ("wsgi", "asgi", "rsgi")
 COLOURS = ("sync", "async")
@@ -487,13 +488,13 @@ def test_faulty_layers_make_an_error_and_close_the_others(app, door, view_colour
 def hops(monkeypatch):
     """The functions that were sent to a thread, by the thread that sent them."""
     sent: list[Any] = []
-    enqueue = offload.ThreadPool.enqueue
+    enqueue = ThreadPool.enqueue
 
     def counting(self: Any, loop: Any, function: Any, *rest: Any) -> Any:
         sent.append(function)
         return enqueue(self, loop, function, *rest)
 
-    monkeypatch.setattr(offload.ThreadPool, "enqueue", counting)
+    monkeypatch.setattr(ThreadPool, "enqueue", counting)
     return sent
 
 

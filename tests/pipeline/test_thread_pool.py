@@ -10,29 +10,32 @@ from collections.abc import Iterator
 
 import pytest
 
-from carboy.pipeline.offload import ThreadPool
+from carboy.pipeline.threads import ThreadPool
 
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPool]:
     pool = ThreadPool(4, "tried")
     yield pool
-    for _ in pool.threads:
-        pool.jobs.put(None)
+    for hand in pool.threads:
+        hand.box.put(None)
 
 
 def test_more_jobs_than_threads_are_done_and_counted(pool):
     """Those for which no thread is free wait, in order; afterwards every thread is idle again, once."""
     begun = []
+    go = threading.Event()
 
     def job(number: int) -> None:
         begun.append(number)
+        go.wait(10)
         time.sleep(0.002)
 
     async def main() -> tuple[int, int]:
         loop = asyncio.get_running_loop()
         done = [pool.submit(loop, job, (number,)) for number in range(200)]
         during = pool.busy, pool.waiting
+        go.set()
         await asyncio.gather(*done)
         return during
 
@@ -92,3 +95,47 @@ def wait_until_idle(pool: ThreadPool) -> None:
     while pool.busy > 0 or pool.waiting:
         assert time.monotonic() < until, (pool.busy, pool.waiting)
         time.sleep(0.01)
+
+
+def test_fewer_threads_may_be_at_work_and_more_again(pool):
+    """Those that are too many end what they do; work that waits begins when it may."""
+    go = threading.Event()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        done = [pool.submit(loop, go.wait, (10,)) for _ in range(4)]
+        assert (pool.busy, pool.waiting) == (4, 0)
+        pool.hold(1)
+        more = [pool.submit(loop, time.sleep, (0.05,)) for _ in range(3)]
+        assert (pool.busy, pool.waiting) == (4, 3)
+        go.set()
+        await asyncio.gather(*done, more[0])
+        assert (pool.busy, pool.waiting, len(pool.held)) == (1, 1, 3)
+        pool.hold(3)
+        assert (pool.busy, pool.waiting, len(pool.held)) == (2, 0, 1)
+        await asyncio.gather(*more)
+        pool.hold(4)
+
+    asyncio.run(main())
+    wait_until_idle(pool)
+    assert (len(pool.threads), len(pool.idle), len(pool.held), pool.surplus) == (4, 4, 0, 0)
+
+
+def test_no_job_is_left_behind_while_the_limit_changes(pool):
+    seed = random.Random(11)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        done = []
+        for number in range(2000):
+            done.append(pool.submit(loop, time.sleep, (seed.choice((0, 0, 0.0002, 0.001)),)))
+            if number % 3 == 0:
+                pool.hold(seed.randint(1, 4))
+            if number % 11 == 0:
+                await done[-1]
+        await asyncio.wait_for(asyncio.gather(*done), 60)
+        pool.hold(4)
+
+    asyncio.run(main())
+    wait_until_idle(pool)
+    assert (len(pool.threads), len(pool.idle), len(pool.held), pool.surplus) == (4, 4, 0, 0)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from carboy.pipeline import offload
-from carboy.pipeline.offload import QueuedTooLong, ThreadPool
+from carboy.pipeline.threads import QueuedTooLong, ThreadPool
 from carboy.server.flight import Watch
 from carboy.server.options import Options
 
@@ -58,7 +58,8 @@ def pool(monkeypatch):
     pool = ThreadPool(1, "tried")
     monkeypatch.setattr(offload, "pool", pool)
     yield pool
-    pool.jobs.put(None)
+    for hand in pool.threads:
+        hand.box.put(None)
 
 
 def test_request_that_waited_too_long_is_not_begun(pool):

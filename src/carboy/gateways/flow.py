@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from ..pipeline.offload import ThreadPool
+from ..pipeline.threads import ThreadPool
 
 #: Most plain generators of a process that are in the middle of a step, asleep or at work; the others wait for their turn.
 STREAM_THREADS = 512

@@ -16,8 +16,9 @@ from typing import Any
 from werkzeug.exceptions import ServiceUnavailable
 
 from ..pipeline.drive import drive, outward, run
-from ..pipeline.offload import QueuedTooLong, ThreadPool, admit
+from ..pipeline.offload import admit
 from ..pipeline.plan import Plan
+from ..pipeline.threads import QueuedTooLong, ThreadPool
 from ..wire.asgi import Event, Receive, Scope, Send
 from ..wire.close_codes import ABNORMAL, INTERNAL, NORMAL
 from ..wire.errors import MalformedPath

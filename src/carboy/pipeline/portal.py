@@ -14,7 +14,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from .offload import adopt, home_loop
+from .offload import adopt
+from .threads import home_loop
 
 T = TypeVar("T")
 

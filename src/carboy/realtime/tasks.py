@@ -20,8 +20,8 @@ from typing import Any, Generic, Literal, TypeVar, cast
 from ..core.ctx import Context, request_var
 from ..core.errors import SetupError
 from ..pipeline import portal
-from ..pipeline.offload import ThreadPool, home_loop
 from ..pipeline.step import is_async, origin
+from ..pipeline.threads import ThreadPool, home_loop
 from .work import Work
 
 T = TypeVar("T")

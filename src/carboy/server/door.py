@@ -13,6 +13,7 @@ from typing import Any
 
 from ..core.deadline import FLIGHT
 from ..pipeline import offload
+from ..pipeline.threads import QueuedTooLong
 from ..wire.asgi import ASGIApp, Receive, Scope, Send
 from ..wire.body import InvalidLength, declared_length
 from ..wire.close_codes import NORMAL
@@ -114,7 +115,7 @@ def production(
                 await sockets.welcome(app, scope, receive, flight.send)
             else:
                 await app(scope, receive, flight.send)
-        except offload.QueuedTooLong:
+        except QueuedTooLong:
             await watch.shed_one(flight)
         except BaseException as error:
             if not await flight.settle(error):
