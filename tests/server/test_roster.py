@@ -5,7 +5,7 @@ import random
 import pytest
 
 from carboy.server.options import Options
-from carboy.server.roster import HEALTHY_AFTER, LONGEST_PAUSE, PASSAGES, BackOff, State, Worker, jittered, limits_of, surplus_of
+from carboy.server.roster import HEALTHY_AFTER, LONGEST_PAUSE, PASSAGES, BackOff, State, Worker, jittered, limits_of
 
 
 def test_every_state_has_its_passages():
@@ -72,53 +72,3 @@ def test_reasons_for_recycling(limits, why):
     worker = Worker(0, 1, 1, 0.0, state=State.READY, ready_at=4.0, **limits)
 
     assert worker.must_be_recycled(10.0) == why
-
-
-# -- shares of the work ---------------------------------------------------------------------------
-
-
-def crew(*in_flight: int) -> list[Worker]:
-    made = []
-    for slot, count in enumerate(in_flight):
-        worker = Worker(slot, 100 + slot, 1, 0.0)
-        worker.pass_to(State.READY)
-        worker.in_flight = count
-        made.append(worker)
-    return made
-
-
-def test_worker_with_all_the_work_gives_half_of_it_to_an_idle_one() -> None:
-    """Not at once: a burst may be over with the next beat."""
-    workers = crew(60, 0)
-
-    assert [surplus_of(workers[0], workers, now) for now in (1.0, 1.5)] == [0, 30]
-    assert surplus_of(workers[1], workers, 1.5) == 0
-
-
-@pytest.mark.parametrize("in_flight", [(60,), (10, 6, 8), (5, 0), (100, 80, 90), (0, 0)])
-def test_worker_keeps_what_is_about_its_share(in_flight: tuple[int, ...]) -> None:
-    """A worker alone has no others; small differences are chance."""
-    workers = crew(*in_flight)
-
-    assert {surplus_of(worker, workers, now) for now in (1.0, 1.5, 2.0) for worker in workers} == {0}
-
-
-def test_workers_that_do_not_serve_are_no_others() -> None:
-    """One that starts, leaves or does not accept takes no connection."""
-    workers = crew(60, 0, 0)
-    workers[1].accepting = False
-    workers[2].pass_to(State.LEAVING)
-
-    assert [surplus_of(workers[0], workers, now) for now in (1.0, 1.5, 2.0)] == [0, 0, 0]
-
-
-def test_worker_whose_requests_stay_is_asked_less_and_less_often() -> None:
-    """Streams are not moved by closing a connection after an answer."""
-    workers = crew(60, 0)
-    asked = [tick / 2 for tick in range(2, 240) if surplus_of(workers[0], workers, tick / 2)]
-
-    assert asked == [1.5, 2.5, 4.5, 8.5, 16.5, 32.5, 64.5]
-    workers[0].in_flight = 0
-    surplus_of(workers[0], workers, 121)
-    workers[0].in_flight = 60
-    assert [bool(surplus_of(workers[0], workers, now)) for now in (130.0, 130.5, 131.5)] == [False, True, True]

@@ -6,11 +6,11 @@ Pure values and arithmetic; processes and sockets belong to the supervisor.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from .options import Options
+from .shares import Load
 
 
 class State(Enum):
@@ -31,12 +31,6 @@ PASSAGES: dict[State, frozenset[State]] = {
     State.LEAVING: frozenset({State.GONE}),
     State.GONE: frozenset(),
 }
-
-
-#: Requests above the mean, and their share of it, from which a worker has too many; and for how many beats.
-SURPLUS_LEAST, SURPLUS_SHARE, SURPLUS_BEATS = 3, 0.5, 2
-#: Seconds between two orders to give connections away, while they do not help.
-FIRST_GIVE, LONGEST_GIVE = 1.0, 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -67,11 +61,8 @@ class Worker:
     memory: int = 0
     accepting: bool = True
     why_failed: str | None = None
-    #: Beats in a row with far more requests under way than the others have.
-    over: int = 0
-    #: When it may be told again to give connections away, and the pause after that.
-    gives_at: float = 0.0
-    give_pause: float = FIRST_GIVE
+    #: How much of the work it does, and when it is told to give some of it away.
+    load: Load = field(default_factory=Load)
     #: The worker that this one replaces, once it is ready.
     replaces: Worker | None = None
     #: Somebody is on the way to replace this one.
@@ -100,29 +91,6 @@ class Worker:
         if self.max_memory and self.memory >= self.max_memory:
             return f"{self.memory >> 20} MiB of memory"
         return None
-
-
-def surplus_of(worker: Worker, workers: Iterable[Worker], now: float) -> int:
-    """How many connections a worker is to give to the others; 0 for none. Asked with each of its beats.
-
-    A connection stays with the worker that accepted it. Those that a load balancer opens at once, and keeps, may all have
-    found the same worker awake; it then has all the work while the others have none. Requests that stay for long (streams)
-    are not moved by this, so that a worker which still has too many is asked less and less often.
-    """
-    serving = [each for each in workers if each.is_serving and (each.accepting or each is worker)]
-    if worker not in serving or len(serving) < 2:
-        return 0
-    mean = sum(each.in_flight for each in serving) / len(serving)
-    extra = int(worker.in_flight - mean)
-    if extra < max(SURPLUS_LEAST, mean * SURPLUS_SHARE):
-        worker.over, worker.give_pause = 0, FIRST_GIVE
-        return 0
-    worker.over += 1
-    if worker.over < SURPLUS_BEATS or now < worker.gives_at:
-        return 0
-    worker.gives_at = now + worker.give_pause
-    worker.give_pause = min(LONGEST_GIVE, worker.give_pause * 2)
-    return extra
 
 
 def jittered(limit: float, jitter: float, chance: random.Random) -> float:

@@ -26,10 +26,11 @@ from .channel import Message
 from .control import ControlServer
 from .errors import BindError
 from .listen import Listener
-from .machine import pin, processors, resident_memory
+from .machine import open_files, pin, processor_seconds, processors, resident_memory
 from .options import Options
-from .roster import HEALTHY_AFTER, BackOff, Renewal, State, Worker, limits_of, surplus_of
+from .roster import HEALTHY_AFTER, BackOff, Renewal, State, Worker, limits_of
 from .services import ServiceSockets
+from .shares import connections_above, requests_above
 from .spawn import Link, Spawner, not_ready
 from .systemd import Notifier
 
@@ -37,6 +38,8 @@ log = logging.getLogger("carboy.server")
 
 #: Seconds between two looks at everything, when nothing happens.
 TICK = 0.25
+#: Seconds between two looks at who computes, of two workers or more.
+LOOK = 0.1
 #: A worker that was told to leave ends itself; it is killed so much later.
 GRACE = 0.7
 #: One that is still starting is killed so much later.
@@ -105,6 +108,8 @@ class Supervisor:
         #: Given away for a moment when no descriptor is left for starting a worker.
         self.reserve = [os.open(os.devnull, os.O_RDONLY) for _ in range(RESERVE)]
         self.selector = selectors.DefaultSelector()
+        #: When it was last looked who computes.
+        self.looked_at = 0.0
         self.interrupts = 0
         self.adopts = os.getpid() == 1
 
@@ -222,8 +227,8 @@ class Supervisor:
                 worker.accepting = message["accepting"]
                 if message.get("stack"):
                     log.error("worker %d: its event loop has been blocked for %.1f s here:\n%s", worker.pid, worker.loop_age, message["stack"].rstrip())
-                surplus = surplus_of(worker, self.workers.values(), now)
-                if surplus:
+                serving = self.accepting(worker)
+                if worker.is_serving and len(serving) > 1 and (surplus := requests_above(worker, serving, now)):
                     log.info("worker %d has %d requests more than its share; their connections close and go to the others", worker.pid, surplus)
                     link.send({"do": "give", "connections": surplus})
             case "loaded":
@@ -243,11 +248,34 @@ class Supervisor:
             case _:
                 log.debug("worker %d: %r", worker.pid, message)
 
+    def accepting(self, worker: Worker | None = None) -> list[Worker]:
+        """Workers that serve and accept connections, and this one if it serves."""
+        return [each for each in self.workers.values() if each.is_serving and (each.accepting or each is worker)]
+
+    def share_out(self, now: float) -> None:
+        """Look who computes and who has little to do; have the one give connections to the other."""
+        since = now - self.looked_at
+        if since < LOOK:
+            return
+        self.looked_at = now
+        serving = self.accepting()
+        for each in serving:
+            used = processor_seconds(each.pid)
+            each.load.share, each.load.used = (used - each.load.used) / since, used
+        if len(serving) < 2:
+            return
+        found = connections_above(serving, now, lambda each: open_files(each.pid) or each.descriptors)
+        if found is not None:
+            worker, extra = found
+            log.info("worker %d computes for others too; %d connections close and go to them", worker.pid, extra)
+            self.link_of(worker).send({"do": "give", "connections": extra})
+
     def became_ready(self, worker: Worker, message: Message, now: float) -> None:
         if worker.state is not State.STARTING:
             return
         worker.pass_to(State.READY)
         worker.ready_at = worker.last_beat = now
+        worker.load.own, worker.load.used = open_files(worker.pid), processor_seconds(worker.pid)
         worker.deadline = None
         self.told_failure = None
         log.debug("worker %d is ready after %.2f s", worker.pid, now - worker.born)
@@ -338,6 +366,7 @@ class Supervisor:
         if self.stopping is not None:
             return
         self.find_wedged(now)
+        self.share_out(now)
         self.renew(now)
         self.recycle(now)
         self.keep_strength(now)
@@ -624,7 +653,7 @@ class Supervisor:
                 os.close(fd)
 
     def turn(self, signals: socket.socket) -> None:
-        for key, _ in self.selector.select(TICK):
+        for key, _ in self.selector.select(LOOK if len(self.workers) > 1 else TICK):
             if key.fileobj is signals:
                 for number in signals.recv(256):
                     self.signalled(number)
