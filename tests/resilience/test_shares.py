@@ -30,3 +30,26 @@ def test_worker_that_accepted_all_connections_gives_half_of_them_away(run, under
     figure(f"40 kept connections of one worker are shared out, {door}", f"after {took:.1f} s, {losses}")
     assert losses.lost == losses.repeated == losses.refused == 0
     assert losses.pids == {str(first), str(second)}
+
+
+def test_worker_that_computes_for_all_connections_gives_half_of_them_away(run, under_load, figure, wait_until):
+    """Requests to an `async def` view that computes are not under way before their turn: only the processor's use tells."""
+    served = run(ready=2)
+    first, second = served.ready()
+    os.kill(second, signal.SIGSTOP)
+
+    def answered():
+        return {each["pid"]: each["requests"] for each in served.status()["workers"]}
+
+    try:
+        with under_load(served.port, clients=16, kept=True, path="/compute/0.01") as losses:
+            wait_until(lambda: answered()[first] >= 32, 10)
+            before = answered()[second]
+            os.kill(second, signal.SIGCONT)
+            took = wait_until(lambda: answered()[second] >= before + 20, 10)
+    finally:
+        os.kill(second, signal.SIGCONT)
+
+    figure("16 kept connections of one worker that computes are shared out", f"after {took:.1f} s, {losses}")
+    assert losses.lost == losses.repeated == losses.refused == 0
+    assert losses.pids == {str(first), str(second)}

@@ -21,6 +21,10 @@ async def app(scope, receive, send):
         await asyncio.sleep(float(path.removeprefix("/sleep/")))
     elif path.startswith("/block/"):
         time.sleep(float(path.removeprefix("/block/")))  # noqa: ASYNC251 - the fault that is tried
+    elif path.startswith("/compute/"):
+        until = time.thread_time() + float(path.removeprefix("/compute/"))
+        while time.thread_time() < until:
+            sum(range(500))
     elif path == "/hold":
         # The regular expression engine holds the interpreter's lock for as long as it backtracks.
         re.match("(a+)+$", "a" * 60 + "b")
