@@ -20,8 +20,6 @@ DEFAULTS: Mapping[str, Any] = {
     "MAX_CONTENT_LENGTH": 8 * 1024 * 1024,  # bytes of one request, a picture included
     "SESSION_COOKIE_NAME": "board",
     "SESSION_COOKIE_SAMESITE": "Lax",
-    # Of a worker. SQLite answers at once: more threads would only take the interpreter from each other.
-    "SERVER_THREADS": 4,
 }
 
 

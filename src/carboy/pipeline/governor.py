@@ -2,7 +2,7 @@
 
 One thread runs Python at a time. Threads that wait, for a database or a service elsewhere, are worth having; threads that
 compute take the interpreter from each other, and each change of hands costs: a page with SQLite queries, 64 clients, one
-worker, was answered 757 times a second by 32 threads and 1,478 times by two (two cores). So a pool begins with all its
+worker on two cores, was answered 757 times a second by 32 threads and 1,478 times by two. So a pool begins with all its
 threads, and while they are busy somebody looks on: whether they compute or wait, the system knows.
 """
 
