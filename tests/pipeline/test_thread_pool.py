@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from carboy.pipeline.threads import ThreadPool
+from carboy.pipeline.threads import Hand, QueuedTooLong, ThreadPool
 
 
 @pytest.fixture
@@ -139,3 +139,53 @@ def test_no_job_is_left_behind_while_the_limit_changes(pool):
     asyncio.run(main())
     wait_until_idle(pool)
     assert (len(pool.threads), len(pool.idle), len(pool.held), pool.surplus) == (4, 4, 0, 0)
+
+
+def test_wait_for_a_thread_that_is_held_back_does_not_count(pool):
+    """A request is refused where all threads are taken for long, not where they work one after the other."""
+    pool.patience = 0.25
+
+    async def main() -> tuple[int, list[bool]]:
+        loop = asyncio.get_running_loop()
+        await pool.submit(loop, time.sleep, (0,))
+        pool.hold(1)
+        begun = time.monotonic()
+        jobs = [pool.enqueue(loop, time.sleep, (0.1,), begun) for _ in range(9)]
+        waiting = pool.waiting
+        await asyncio.wait([job.done for job in jobs])
+        return waiting, [isinstance(job.done.exception(), QueuedTooLong) for job in jobs]
+
+    waiting, refused = asyncio.run(main())
+    assert waiting == 8
+    # Four have a place at once, which is theirs after 0, 0.1, 0.2 and 0.3 s; two more get one in time, after 0.1 and 0.2 s.
+    assert refused == [False] * 6 + [True] * 3
+
+
+def test_work_goes_on_where_the_system_refuses_another_thread(pool, monkeypatch):
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        await pool.submit(loop, time.sleep, (0,))
+
+        def refused(self: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(Hand, "start", refused)
+        done = await asyncio.gather(*(pool.submit(loop, time.sleep, (0.001,)) for _ in range(10)))
+        return len(done)
+
+    assert asyncio.run(main()) == 10
+    assert len(pool.threads) == 1
+
+
+def test_a_pool_that_gets_no_thread_at_all_says_so(pool, monkeypatch):
+    def refused(self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Hand, "start", refused)
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="new thread"):
+            pool.submit(asyncio.get_running_loop(), time.sleep, (0,))
+
+    asyncio.run(main())
+    assert (pool.threads, pool.busy) == ([], 0)

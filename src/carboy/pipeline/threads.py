@@ -154,8 +154,10 @@ class ThreadPool:
     def __init__(self, size: int = DEFAULT_THREADS, name: str = "carboy") -> None:
         self.size = size
         self.name = name
-        #: Jobs for which no thread is free; a thread that ends one takes its next from here.
+        #: Jobs for which none of `size` threads is free.
         self.backlog: collections.deque[Job] = collections.deque()
+        #: Jobs whose thread is held back: whoever ends one begins with the next of these.
+        self.ready: collections.deque[Job] = collections.deque()
         # Threads that wait for work; who takes one gives it a job. The last one to come is the first to go: its stack is
         # still in the processor's cache. A deque's append and pop are atomic; `+=` on a number is not.
         self.idle: collections.deque[Hand] = collections.deque()
@@ -184,8 +186,8 @@ class ThreadPool:
 
     @property
     def waiting(self) -> int:
-        """Jobs for which no thread was free yet."""
-        return len(self.backlog)
+        """Jobs that no thread has begun yet."""
+        return len(self.backlog) + len(self.ready)
 
     @property
     def busy(self) -> int:
@@ -209,7 +211,7 @@ class ThreadPool:
             self.backlog.append(job)
             self.pump()  # the threads may all have gone idle just before
         if self.watch is not None and self.watched_by is not loop and (
-            self.backlog or len(self.threads) - len(self.idle) - len(self.held) > FEW
+            self.ready or self.backlog or len(self.threads) - len(self.idle) - len(self.held) > FEW
         ):
             self.watch(loop)
         return job
@@ -221,11 +223,27 @@ class ThreadPool:
         except IndexError:
             return self.grow()
 
+    def promote(self, ending: int = 0) -> None:
+        """Make those ready for whom there would be a thread if none were held back; what they wait from now on is not counted.
+
+        Args:
+            ending: threads that count as busy and are not.
+        """
+        while self.backlog and self.busy - ending + len(self.ready) < self.size:
+            try:
+                job = self.backlog.popleft()
+            except IndexError:
+                return  # another thread was quicker
+            if job.since and not self.is_too_late(job.since):
+                job.since = 0.0
+            self.ready.append(job)
+
     def pump(self) -> None:
         """Begin what has waited, as far as there are threads now."""
-        while self.backlog and (hand := self.free()) is not None:
+        self.promote()
+        while self.ready and (hand := self.free()) is not None:
             try:
-                hand.box.put(self.backlog.popleft())
+                hand.box.put(self.ready.popleft())
             except IndexError:
                 self.idle.append(hand)  # another thread was quicker
 
@@ -236,10 +254,13 @@ class ThreadPool:
         it is idle and then looks into the backlog. One of them sees the other.
         """
         if self.surplus and self.retire(hand):
+            self.pump()
             return None
         if self.backlog:
+            self.promote(ending=1)
+        if self.ready:
             try:
-                return self.backlog.popleft()
+                return self.ready.popleft()
             except IndexError:
                 pass  # another thread was quicker
         self.idle.append(hand)
@@ -294,7 +315,15 @@ class ThreadPool:
                 return self.held.pop()
             hand = Hand(self, f"{self.name}-{len(self.threads)}")
             self.threads.append(hand)
-        hand.start()
+        try:
+            hand.start()
+        except RuntimeError:
+            # The system refuses one more. Those that there are do the work.
+            with self.lock:
+                self.threads.remove(hand)
+                if not self.threads:
+                    raise
+            return None
         return hand
 
 
