@@ -339,7 +339,7 @@ class Observer:
         pool = offload.pool
         threads = len(pool.threads)
         slot.set(THREADS, threads)
-        slot.set(THREADS_BUSY, threads - len(pool.idle))
+        slot.set(THREADS_BUSY, pool.busy)
         slot.set(THREADS_WAITING, pool.waiting)
         slot.set(MEMORY, resident_memory())
         slot.set(ACCEPTING_QUEUE, self.surroundings.queue())
