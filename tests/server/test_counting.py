@@ -99,3 +99,13 @@ def test_leaving_worker_closes_rsgi_connections():
 
     assert protocol.response_str(200, [("a", "b")], "x") == (200, [("a", "b"), ("connection", "close")], "x")
     assert protocol.status == 7
+
+
+def test_answer_to_a_handshake_keeps_its_connection_field():
+    """`Connection: upgrade` is what makes it one (RFC 6455 §4.2.2); the socket may leave later."""
+    sent = []
+    start = {"type": "http.response.start", "status": 101, "headers": [(b"connection", b"upgrade"), (b"upgrade", b"websocket")]}
+
+    closing_send(sent.append, {"http_version": "1.1"})(start)
+
+    assert sent == [start]

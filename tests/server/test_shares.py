@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from carboy.server.machine import open_files, processor_seconds
-from carboy.server.shares import Load, connections_above, requests_above
+from carboy.server.shares import LOOKS, Load, connections_above, requests_above
 
 
 @dataclass(eq=False)
@@ -54,8 +54,11 @@ def working(*shares_and_open: tuple[float, int]) -> list[Worker]:
 
 
 def told(workers: list[Worker], now: float = 1.0) -> tuple[int, int] | None:
-    found = connections_above(workers, now, lambda each: each.open)
-    return None if found is None else (workers.index(found[0]), found[1])
+    """What some looks in a row give."""
+    found = [connections_above(workers, now, lambda each: each.open) for _ in range(LOOKS)]
+    orders = [(workers.index(each[0]), each[1]) for each in found if each is not None]
+    assert len(orders) <= 1
+    return orders[0] if orders else None
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,17 @@ def told(workers: list[Worker], now: float = 1.0) -> tuple[int, int] | None:
 )
 def test_worker_that_computes_for_others_gives_them_connections(shares_and_open, wanted) -> None:
     assert told(working(*shares_and_open)) == wanted
+
+
+def test_worker_that_computes_for_a_moment_keeps_its_connections() -> None:
+    """A browser that comes for a page and what belongs to it opens six of them."""
+    workers = working((1.0, 6), (0.0, 0))
+    for _ in range(LOOKS):
+        for _ in range(LOOKS - 1):
+            assert connections_above(workers, 1.0, lambda each: each.open) is None
+        workers[0].load.share = 0.1
+        assert connections_above(workers, 1.0, lambda each: each.open) is None
+        workers[0].load.share = 1.0
 
 
 def test_worker_that_computes_on_is_asked_less_and_less_often() -> None:

@@ -169,7 +169,8 @@ def closing_send(send: Callable[[Any], Any], scope: Any) -> Callable[[Any], Any]
         return send
 
     def closing(event: Any) -> Any:
-        if event["type"] == "http.response.start":
+        # Not of a handshake's answer, whose `Connection: upgrade` is what the client waits for.
+        if event["type"] == "http.response.start" and event["status"] != 101:
             kept = [each for each in event.get("headers", ()) if bytes(each[0]).lower() != b"connection"]
             event = {**event, "headers": [*kept, CLOSE_BYTES]}
         return send(event)

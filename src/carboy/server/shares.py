@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 #: Requests above the mean, and their share of it, from which a worker has too many; and for how many beats.
 SURPLUS_LEAST, SURPLUS_SHARE, SURPLUS_BEATS = 3, 0.5, 2
-#: Share of a processor from which a worker has much to do, and share of that below which another has little.
-BUSY, IDLE = 0.5, 0.5
+#: Share of a processor from which a worker has much to do, and share of that below which another has little; for how many looks.
+BUSY, IDLE, LOOKS = 0.5, 0.5, 3
 #: Seconds between two orders to give connections away, while they do not help.
 FIRST_GIVE, LONGEST_GIVE = 1.0, 60.0
 
@@ -43,8 +43,9 @@ class Load:
     share: float = 0.0
     #: Descriptors it had open before its first connection.
     own: int = 0
-    #: Beats in a row with far more requests under way than the others have.
+    #: Beats in a row with far more requests under way than the others have; looks in a row at which it computed for them.
     over: int = 0
+    computes: int = 0
     of_requests: Patience = field(default_factory=Patience)
     of_work: Patience = field(default_factory=Patience)
     #: When it was last told, for whichever reason: the other one has not seen yet what came of it.
@@ -97,8 +98,11 @@ def connections_above(
     busiest = max(serving, key=lambda each: each.load.share)
     if busiest.load.share < BUSY or min(each.load.share for each in serving) >= IDLE * busiest.load.share:
         for each in serving:
-            each.load.of_work.pause = FIRST_GIVE
+            each.load.computes, each.load.of_work.pause = 0, FIRST_GIVE
         return None
+    busiest.load.computes += 1
+    if busiest.load.computes < LOOKS:
+        return None  # a page and what belongs to it may be served with the next look
     held = {id(each): open_files(each) - each.load.own for each in serving}
     extra = int(held[id(busiest)] - sum(held.values()) / len(held))
     return (busiest, extra) if extra >= 1 and busiest.load.may_be_told(busiest.load.of_work, now) else None

@@ -39,7 +39,7 @@ log = logging.getLogger("carboy.server")
 #: Seconds between two looks at everything, when nothing happens.
 TICK = 0.25
 #: Seconds between two looks at who computes, of two workers or more.
-LOOK = 0.1
+LOOK = 0.05
 #: A worker that was told to leave ends itself; it is killed so much later.
 GRACE = 0.7
 #: One that is still starting is killed so much later.
@@ -267,7 +267,7 @@ class Supervisor:
         found = connections_above(serving, now, lambda each: open_files(each.pid) or each.descriptors)
         if found is not None:
             worker, extra = found
-            log.info("worker %d computes for others too; %d connections close and go to them", worker.pid, extra)
+            log.info("worker %d computes for others too; connections that close and go to them: %d", worker.pid, extra)
             self.link_of(worker).send({"do": "give", "connections": extra})
 
     def became_ready(self, worker: Worker, message: Message, now: float) -> None:
