@@ -42,13 +42,13 @@ BUSY = 0.7  # load before the run, above which others were at work
 Sample = tuple[float, float]
 
 
-def wrk(url: str, seconds: int) -> float:
+def wrk(url: str, seconds: int, connections: int = CONNECTIONS) -> float:
     """Requests per second.
 
     Raises:
         RuntimeError: an answer was wrong, or none came.
     """
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", url]
     out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
     count = re.search(r"(\d+) requests in ([\d.]+)s", out)
     if "Non-2xx" in out or re.search(r"Socket errors: .*(?:connect|read|write) [1-9]", out) or count is None or count[1] == "0":

@@ -118,6 +118,8 @@ def test_sockets_are_counted_over_workers_and_a_killed_one_loses_no_count(seen, 
         for each in clients:
             each.send(TEXT, "häh".encode())
             assert each.read() == (TEXT, "häh".encode())
+        # A message is counted when it has been sent; its reader may be here sooner.
+        wait_until(lambda: server.metrics()[f'carboy_websocket_messages_total{{{CHAT},direction="sent"}}'] == 2 * len(clients), 5)
         before = server.metrics()
         victim, survivor = found
         os.kill(victim, signal.SIGKILL)
