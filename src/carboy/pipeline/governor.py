@@ -31,8 +31,9 @@ FREE, TAKEN = 0.85, 0.95
 IDLE = 0.4
 #: So many times as many threads as were seen to be needed, and for how many seconds that is not questioned.
 SPARE, TRUE_FOR = 1.25, 5.0
-#: Threads that compute more than this together do so without the interpreter's lock.
-UNLOCKED = 1.3
+#: Threads that compute more than this together do so without the interpreter's lock; and have processors left for others of
+#: their kind where each computes so much.
+UNLOCKED, UNHINDERED = 1.3, 0.65
 #: The loop is so late, seconds, where threads hold the interpreter for long at a time; and so little where they do not.
 LATE, PROMPT = 0.003, 0.001
 #: Without an end of a job for so long, one more may begin: what takes long must not hold up what does not.
@@ -82,7 +83,6 @@ class Governor:
         self.pool = pool
         #: Most threads, without those that take long; None until there was a reason to lower it.
         self.most: int | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.seen: dict[Hand, Seen] = {}
         self.seen_of_loop = 0.0
         self.looked_at = 0.0
@@ -92,38 +92,34 @@ class Governor:
         self.need = 0
         self.need_until = 0.0
         self.busy_at = 0.0
-        #: How late the loop comes to its looks, seconds, on the average.
+        #: How late the loop comes to its looks, seconds, on the average; and the pause until the next.
         self.late = 0.0
-        self.due = 0.0
         self.pause = SHORT
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to look on from a loop, if none does; called on it."""
-        if self.pool.size <= FEW or (self.loop is not None and self.loop.is_running() and not self.loop.is_closed()):
+        watching = self.pool.watched_by
+        if self.pool.size <= FEW or (watching is not None and watching.is_running()):
             return
         if time_of(threading.get_native_id()) is None:
             self.pool.watch = None  # the system does not tell: all threads may always work
             return
-        self.loop = self.pool.watched_by = loop
+        self.pool.watched_by = loop
         now = time.monotonic()
         self.seen.clear()
         self.look(now, 1.0)
         self.looked_at = self.moved_at = self.busy_at = now
         self.late = 0.0
         self.pause = SHORT
-        self.review_later(loop, now)
-
-    def review_later(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
-        self.due = now + self.pause
         loop.call_later(self.pause, self.review, loop)
 
     def review(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look, and set the limit; look again later, unless there has been little to do for a while."""
-        if loop is not self.loop:
-            return  # another one has taken over while this one stood still
         pool = self.pool
+        if loop is not pool.watched_by:
+            return  # another one has taken over while this one stood still
         now = time.monotonic()
-        self.late += 0.25 * (max(0.0, now - self.due) - self.late)
+        self.late += 0.25 * (max(0.0, now - self.looked_at - self.pause) - self.late)
         look = self.look(now, now - self.looked_at)
         self.looked_at = now
         if look.moved:
@@ -132,7 +128,7 @@ class Governor:
             self.busy_at = now
         elif now - self.busy_at >= QUIET:
             pool.hold(pool.size)
-            self.most = self.loop = pool.watched_by = None
+            self.most = pool.watched_by = None
             return
         before = pool.size if self.most is None else min(self.most, pool.size)
         most = self.decide(look, now, before)
@@ -140,7 +136,7 @@ class Governor:
             self.most = most
             pool.hold(min(pool.size, most + look.apart))
         self.pause = SHORT if pool.waiting and most != before else min(LONG, self.pause * 2)
-        self.review_later(loop, now)
+        loop.call_later(self.pause, self.review, loop)
 
     def decide(self, look: Look, now: float, most: int) -> int:
         """How many threads are to work at most, without those that take long."""
@@ -155,7 +151,7 @@ class Governor:
                 return min(size, max(most + 1, min(most * 2, self.need)))
             if most < needed:
                 return min(size, most * 2, needed)
-            if look.wanted < IDLE or look.computed > max(UNLOCKED, 0.65 * look.active) or (most < FEW and self.late < PROMPT):
+            if look.wanted < IDLE or look.computed > max(UNLOCKED, UNHINDERED * look.active) or (most < FEW and self.late < PROMPT):
                 return min(size, most * 2)
             if now - self.moved_at >= STUCK:
                 self.moved_at, self.cautious_until = now, now + CAUTION

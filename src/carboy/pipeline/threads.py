@@ -210,6 +210,7 @@ class ThreadPool:
         else:
             self.backlog.append(job)
             self.pump()  # the threads may all have gone idle just before
+        # PERF: what `busy` says, without its frame.
         if self.watch is not None and self.watched_by is not loop and (
             self.ready or self.backlog or len(self.threads) - len(self.idle) - len(self.held) > FEW
         ):
